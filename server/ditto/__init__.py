@@ -1,0 +1,1 @@
+"""The maths: distilled diffusion and inference-time optimization of its starting noise."""

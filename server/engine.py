@@ -1,0 +1,1 @@
+"""One request from audio file to audio file: the only way into the model."""
