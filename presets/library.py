@@ -41,6 +41,19 @@ def load_preset(name: str) -> Preset:
         return _read(path)
 
 
+def model_folder(name: str) -> Path:
+    """The folder of a shipped model, or `name` itself when it is a path to a folder.
+
+    Raises SegueError(NO_MODEL) naming the models there are.
+    """
+    shipped = Path(str(SHIPPED / "models"))
+    for folder in (shipped / name, Path(name)):
+        if (folder / "manifest.json").is_file():
+            return folder
+    known = ", ".join(sorted(p.parent.name for p in shipped.glob("*/manifest.json"))) or "none"
+    raise SegueError(Code.NO_MODEL, f"no model {name!r}; shipped: {known}")
+
+
 def _read(path: Path) -> Preset:
     try:
         table = tomllib.loads(path.read_text(encoding="utf-8"))

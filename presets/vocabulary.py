@@ -12,6 +12,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, TypeAdapter
 
 MAX_NEW_SECONDS = 180.0
+MAX_REGION_SECONDS = 600.0
 MAX_SEED = 2**31 - 1  # an OSC int32
 MAX_PATH_CHARACTERS = 4096
 
@@ -31,7 +32,7 @@ class Region(Word):
 
     path: Path
     start_seconds: float = Field(ge=0)
-    length_seconds: float = Field(gt=0)
+    length_seconds: float = Field(gt=0, le=MAX_REGION_SECONDS)
 
 
 class Outpaint(Word):

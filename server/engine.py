@@ -1,1 +1,214 @@
 """One request from audio file to audio file: the only way into the model."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import soxr
+import torch
+from torch import Tensor
+
+from segue.presets.library import model_folder
+from segue.presets.vocabulary import Outpaint, Progress, Request, Result, Settings, State
+from segue.server import seam
+from segue.server.audio_file import Waveform, read_region, write_wav
+from segue.server.ditto.controls import outpaint
+from segue.server.ditto.ctm import Denoiser, decode_multistep, jump
+from segue.server.ditto.mel import MelConfig, MelScale, log_mel
+from segue.server.ditto.onnx_decoder import OnnxDecoder
+from segue.server.ditto.optimize import OptStep, optimize
+from segue.server.ditto.schedule import RectifiedFlow, grid
+from segue.server.ditto.weights import check_manifest, load_generator
+
+OnProgress = Callable[[Progress], None]
+OPTIMIZING_SHARE = 0.9  # of the progress bar
+SPARE_FRAMES = 4  # rounding, the resampler's edges and the seam's shift
+
+
+@dataclass(frozen=True)
+class Made:
+    """A continuation as a mel, (channels, frames) natural log, overlap first; and its losses."""
+
+    log_mel: Tensor
+    loss_first: float
+    loss_last: float
+
+
+@dataclass(frozen=True)
+class Engine:
+    """A loaded model. Not for two threads at once."""
+
+    model: str
+    device: str
+    torch_device: torch.device
+    denoiser: Denoiser
+    scale: MelScale
+    frames: int
+    decode: Callable[[np.ndarray], np.ndarray]
+    mel: MelConfig = MelConfig()
+    schedule: RectifiedFlow = RectifiedFlow()
+
+    @classmethod
+    def load(cls, model: str) -> Engine:
+        """Load a shipped model by name, or one in a folder. Raises SegueError(NO_MODEL)."""
+        folder = model_folder(model)
+        check_manifest(folder)
+        device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        network, scale = load_generator(folder / "generator.safetensors")
+        return cls(
+            model=model,
+            device=device_name(device),
+            torch_device=device,
+            denoiser=network.to(device),
+            scale=scale.to(device),
+            frames=network.config.frames,
+            decode=OnnxDecoder(folder / "decoder.onnx"),
+        )
+
+    def run(self, request: Request, out_path: Path, on_progress: OnProgress) -> Result:
+        """Make the clip and write it to `out_path` (WAV, the region's rate and channels).
+
+        `on_progress` hears of every iteration; what it raises ends the run with nothing left
+        behind. Raises SegueError for anything the user can act on.
+        """
+        started = time.monotonic()
+        assert request.seed is not None, "the server draws the seed before the job is queued"
+        region = read_region(request.region)
+        new = round(request.new_seconds * region.sample_rate)
+        made = self.outpaint(request, region, on_progress)
+        overlap_frames = self._overlap_frames(request.controls[0], region)
+        audio = self._audio(made.log_mel, region)
+        overlap = round(overlap_frames * self.mel.hop * region.sample_rate / self.mel.sample_rate)
+        samples = seam.join(region.samples, audio, overlap, new, region.sample_rate)
+        write_wav(out_path, Waveform(samples, region.sample_rate, region.subtype))
+        return Result(
+            id=request.id,
+            path=str(out_path),
+            start_seconds=request.region.start_seconds,
+            length_samples=len(samples),
+            new_samples=new,
+            sample_rate=region.sample_rate,
+            channels=region.channels,
+            seed=request.seed,
+            loss_first=made.loss_first,
+            loss_last=made.loss_last,
+            taken_seconds=time.monotonic() - started,
+            device=self.device,
+        )
+
+    def _overlap_frames(self, control: Outpaint, region: Waveform) -> int:
+        available = int(len(region.samples) / region.sample_rate * self.mel.sample_rate)
+        return min(self.mel.frames(control.overlap_seconds), available // self.mel.hop)
+
+    def outpaint(self, request: Request, region: Waveform, on_progress: OnProgress) -> Made:
+        """Chain windows, each matching the end of what is there, until there is enough."""
+        overlap = self._overlap_frames(request.controls[0], region)
+        target = self._target(region, overlap)
+        needed = math.ceil(request.new_seconds * self.mel.sample_rate / self.mel.hop)
+        windows = math.ceil((needed + SPARE_FRAMES) / (self.frames - overlap))
+        generator = torch.Generator().manual_seed(request.seed or 0)
+        pieces, losses = [], []
+        for k in range(windows):
+            report = _reporter(request.id, k, windows, on_progress)
+            x_0, trace = self.window(target, request.settings, generator, report)
+            pieces.append(x_0)
+            losses.append(trace)
+            target = x_0[:, -overlap:]
+        on_progress(Progress(id=request.id, fraction=OPTIMIZING_SHARE, stage=State.DECODING))
+        mel = self.scale.restore(chain(pieces, overlap))
+        first, last = (sum(trace[i] for trace in losses) / windows for i in (0, -1))
+        return Made(mel[:, : overlap + needed + SPARE_FRAMES], first, last)
+
+    def window(
+        self,
+        target: Tensor,
+        settings: Settings,
+        generator: torch.Generator,
+        on_step: Callable[[OptStep], None] | None = None,
+    ) -> tuple[Tensor, tuple[float, ...]]:
+        """One window that starts like `target` (channels, overlap): x_0 (channels, frames).
+
+        The noise is optimized through a single jump (M = 1) and decoded with T of them.
+        """
+        shape = (1, self.mel.channels, self.frames)
+        x_T = torch.randn(shape, generator=generator).to(self.torch_device)
+        t_max = self.schedule.t_max
+
+        def objective(x: Tensor) -> Tensor:
+            return outpaint.loss(jump(self.denoiser, self.schedule, x, t_max, 0.0), target)
+
+        best = optimize(
+            objective,
+            x_T,
+            iterations=settings.iterations,
+            learning_rate=settings.learning_rate,
+            on_step=on_step,
+        )
+        with torch.no_grad():
+            x_0 = decode_multistep(
+                self.denoiser,
+                self.schedule,
+                best.x_T,
+                grid(self.schedule, settings.decode_steps),
+                gamma=settings.gamma,
+                generator=generator,
+            )
+        return x_0[0], best.losses
+
+    def _target(self, region: Waveform, overlap: int) -> Tensor:
+        """Normalised mel of the region's last `overlap` frames, (channels, overlap)."""
+        rate, samples = self.mel.sample_rate, region.samples
+        context = math.ceil((overlap + 8) * self.mel.hop * region.sample_rate / rate)
+        tail = soxr.resample(samples[-context:], region.sample_rate, rate)
+        stereo = np.broadcast_to(tail.reshape(len(tail), -1), (len(tail), 2))
+        exact = len(tail) // self.mel.hop * self.mel.hop
+        audio = torch.from_numpy(np.ascontiguousarray(stereo[-exact:].T, dtype=np.float32))
+        mel = log_mel(audio, self.mel)[:, -overlap:].to(self.torch_device)
+        return self.scale.normalise(mel)
+
+    def _audio(self, mel: Tensor, region: Waveform) -> np.ndarray:
+        """Decode to (samples, channels) float64 at the region's rate and channels."""
+        stereo = self.decode(mel.cpu().numpy()).astype(np.float64)
+        if region.channels == 1:
+            stereo = stereo.mean(axis=1, keepdims=True)
+        audio: np.ndarray = soxr.resample(stereo, self.mel.sample_rate, region.sample_rate)
+        return audio
+
+
+def device_name(device: torch.device) -> str:
+    """How results and health name the device."""
+    if device.type == "cuda":
+        return f"cuda ({torch.cuda.get_device_name(device)})"
+    return f"cpu ({torch.get_num_threads()} threads)"
+
+
+def chain(pieces: list[Tensor], overlap: int) -> Tensor:
+    """Join windows (channels, frames) that share `overlap` frames, fading linearly between."""
+    whole = pieces[0]
+    fade = torch.linspace(0, 1, overlap + 2, device=whole.device)[1:-1]
+    for piece in pieces[1:]:
+        shared = torch.lerp(whole[:, -overlap:], piece[:, :overlap], fade)
+        whole = torch.cat((whole[:, :-overlap], shared, piece[:, overlap:]), dim=1)
+    return whole
+
+
+def _reporter(
+    job_id: str, window: int, windows: int, on_progress: OnProgress
+) -> Callable[[OptStep], None]:
+    def report(step: OptStep) -> None:
+        done = (window + (step.iteration + 1) / step.iterations) / windows
+        on_progress(
+            Progress(
+                id=job_id,
+                fraction=done * OPTIMIZING_SHARE,
+                stage=State.OPTIMIZING,
+                loss=step.loss,
+            )
+        )
+
+    return report

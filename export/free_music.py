@@ -1,0 +1,71 @@
+"""Free music from Debian's archive: which tracks, under which licence, and how to get them.
+
+`free_music.tsv` lists every track with its package, licence and holder. `fetch` needs Debian's
+`apt-get` and `dpkg-deb`; nothing is installed, packages are only downloaded and unpacked.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import subprocess
+import zipfile
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+
+HELD_OUT_PERCENT = 5
+
+
+@dataclass(frozen=True, kw_only=True)
+class Track:
+    """One piece of music in a Debian package. `path` is where the package would install it."""
+
+    package: str
+    path: str
+    seconds: float
+    licence: str
+    holder: str
+    title: str
+
+    @property
+    def split(self) -> str:
+        """`train` or `heldout`, by a hash of the name: stable as the list grows."""
+        digest = hashlib.sha256(f"{self.package}{self.path}".encode()).digest()
+        return "heldout" if digest[0] * 100 // 256 < HELD_OUT_PERCENT else "train"
+
+    def file_in(self, root: Path) -> Path:
+        """Where `fetch(root, ...)` puts this track."""
+        return root / self.package / self.path.lstrip("/")
+
+
+def tracks() -> list[Track]:
+    """Every track of the list."""
+    text = (files("segue.export") / "free_music.tsv").read_text(encoding="utf-8")
+    rows = csv.DictReader(text.splitlines(), delimiter="\t")
+    return [Track(**{**row, "seconds": float(row["seconds"])}) for row in rows]
+
+
+def fetch(root: Path, package: str) -> None:
+    """Download and unpack one package under `root`, unless it is there already.
+
+    Raises subprocess.CalledProcessError when Debian's tools fail.
+    """
+    target = root / package
+    if target.exists():
+        return
+    root.mkdir(parents=True, exist_ok=True)
+    subprocess.run(["apt-get", "download", "-q", package], cwd=root, check=True)
+    (deb,) = root.glob(f"{package}_*.deb")
+    partial = root / f".{package}"
+    subprocess.run(["dpkg-deb", "-x", deb, partial], check=True)
+    for archive in [*partial.rglob("*.pk3"), *partial.rglob("*.zip")]:
+        _unpack_music(archive)
+    deb.unlink()
+    partial.rename(target)
+
+
+def _unpack_music(archive: Path) -> None:
+    with zipfile.ZipFile(archive) as z:
+        music = [n for n in z.namelist() if n.lower().endswith((".ogg", ".opus", ".flac"))]
+        z.extractall(archive.parent / "unz", music)

@@ -1,0 +1,89 @@
+"""The decoder: log-mel of mid and side to 44.1 kHz stereo, all of it exportable to ONNX.
+
+A ConvNeXt at frame rate estimates magnitudes and phases (the shape of Vocos, arXiv 2306.00814);
+a few fast Griffin-Lim iterations (Perraudin et al. 2013) then make the phases consistent.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from segue.server.ditto.mel import MelConfig, MelScale, filterbank, mid_side
+from segue.server.ditto.stft import TINY, Stft, fast_griffin_lim
+
+
+@dataclass(frozen=True, kw_only=True)
+class DecoderConfig:
+    """Sizes of the decoder; `griffin_lim` iterations refine the network's phases."""
+
+    width: int = 256
+    depth: int = 6
+    griffin_lim: int = 8
+
+
+class Block(nn.Module):
+    """ConvNeXt block over frames (Liu et al. 2022)."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.depthwise = nn.Conv1d(width, width, 7, padding=3, groups=width)
+        self.norm = nn.LayerNorm(width)
+        self.up = nn.Linear(width, 3 * width)
+        self.down = nn.Linear(3 * width, width)
+        self.scale = nn.Parameter(torch.full((width,), 0.1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x: (batch, frames, width)."""
+        y = self.depthwise(x.transpose(1, 2)).transpose(1, 2)
+        return x + self.scale * self.down(F.gelu(self.up(self.norm(y))))  # type: ignore[no-any-return]
+
+
+class Decoder(nn.Module):
+    """(batch, 2 * bands, frames) natural-log mel to (batch, 2, frames * hop) left and right."""
+
+    def __init__(self, config: DecoderConfig, mel: MelConfig, scale: MelScale) -> None:
+        super().__init__()
+        self.config, self.mel = config, mel
+        self.stft = Stft(mel)
+        self.mean: Tensor
+        self.std: Tensor
+        self.spread: Tensor
+        self.register_buffer("mean", scale.mean[:, None].clone())
+        self.register_buffer("std", scale.std[:, None].clone())
+        self.register_buffer("spread", spread_matrix(mel), persistent=False)
+        self.enter = nn.Conv1d(mel.channels, config.width, 7, padding=3)
+        self.blocks = nn.ModuleList(Block(config.width) for _ in range(config.depth))
+        self.norm = nn.LayerNorm(config.width)
+        self.leave = nn.Linear(config.width, 4 * mel.bins)
+        nn.init.normal_(self.leave.weight, std=0.01)
+
+    def spectra(self, mel: Tensor) -> tuple[Tensor, Tensor]:
+        """Magnitudes (batch * 2, frames, bins) and spectrum (batch * 2, frames, bins, 2)."""
+        x = self.enter((mel - self.mean) / self.std).transpose(1, 2)
+        for block in self.blocks:
+            x = block(x)
+        out = self.leave(self.norm(x)).float().unflatten(-1, (2, 2, -1))  # (B, T, m/s, what, bins)
+        correction, phase = out.transpose(1, 2).flatten(0, 1).unbind(2)
+        bands = mel.unflatten(1, (2, -1)).flatten(0, 1).exp()
+        rough = (self.spread @ bands).transpose(1, 2)
+        magnitude = (rough + TINY) * correction.clamp(-6, 3).exp()
+        pair = torch.stack((phase.cos(), phase.sin()), dim=-1)
+        return magnitude, magnitude[..., None] * pair
+
+    def forward(self, mel: Tensor) -> Tensor:
+        """Stereo audio, left and right."""
+        magnitude, spectrum = self.spectra(mel)
+        signal = fast_griffin_lim(self.stft, magnitude, spectrum, self.config.griffin_lim)
+        return mid_side(signal.unflatten(0, (-1, 2)))
+
+
+def spread_matrix(mel: MelConfig) -> Tensor:
+    """(bins, bands): turns mel magnitudes into a first guess of the bins' magnitudes."""
+    bank = filterbank(mel, torch.device("cpu"))
+    sums = bank.sum(1, keepdim=True)
+    shares = bank / sums
+    return (shares / shares.sum(0).clamp(min=TINY) / sums).T

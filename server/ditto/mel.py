@@ -1,0 +1,127 @@
+"""The mel front end: 44.1 kHz stereo audio to normalised log-mels of mid and side, and back in scale.
+
+Mel frequencies follow Slaney's scale (linear below 1 kHz, logarithmic above), whose lowest
+bands are still wider than one STFT bin at these sizes.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import lru_cache
+
+import torch
+from torch import Tensor
+
+LINEAR_HZ_PER_MEL = 200.0 / 3.0
+LOG_START_HZ = 1000.0
+LOG_STEP = math.log(6.4) / 27.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class MelConfig:
+    """Sizes of the front end. One frame every `hop` samples, centred on them."""
+
+    sample_rate: int = 44100
+    n_fft: int = 2048
+    hop: int = 512
+    bands: int = 128
+    fmin_hz: float = 30.0
+    fmax_hz: float = 20000.0
+    floor: float = 1e-5  # -100 dB below a full-scale sine
+
+    @property
+    def channels(self) -> int:
+        """Rows of a stereo mel: the bands of mid, then those of side."""
+        return 2 * self.bands
+
+    @property
+    def bins(self) -> int:
+        """Bins of the one-sided spectrum."""
+        return self.n_fft // 2 + 1
+
+    def frames(self, seconds: float) -> int:
+        """Whole frames in `seconds`, rounded to the nearest."""
+        return round(seconds * self.sample_rate / self.hop)
+
+
+def mid_side(stereo: Tensor) -> Tensor:
+    """(..., 2, samples): left and right to their sum and difference; halve one way to get back."""
+    left, right = stereo.unbind(-2)
+    return torch.stack((left + right, left - right), dim=-2)
+
+
+def frame(signal: Tensor, config: MelConfig) -> Tensor:
+    """Cut (..., samples) into overlapping (..., samples // hop, n_fft) frames.
+
+    Frame i is centred on the middle of hop i, the ends padded with zeros, so that
+    n frames and n * hop samples cover the same time.
+    """
+    pad = (config.n_fft - config.hop) // 2
+    padded = torch.nn.functional.pad(signal, (pad, pad))
+    return padded.unfold(-1, config.n_fft, config.hop)
+
+
+@lru_cache(maxsize=8)
+def window(config: MelConfig, device: torch.device) -> Tensor:
+    """Periodic Hann window, (n_fft,), float32."""
+    return torch.hann_window(config.n_fft, device=device)
+
+
+def magnitudes(signal: Tensor, config: MelConfig) -> Tensor:
+    """(..., samples) to (..., bins, frames), scaled so that a full-scale sine peaks at 1."""
+    w = window(config, signal.device)
+    spectrum = torch.fft.rfft(frame(signal, config) * w).abs() * (2.0 / w.sum())
+    return spectrum.transpose(-1, -2)
+
+
+def _hz_to_mel(hz: Tensor) -> Tensor:
+    above = LOG_START_HZ / LINEAR_HZ_PER_MEL + torch.log(hz / LOG_START_HZ) / LOG_STEP
+    return torch.where(hz < LOG_START_HZ, hz / LINEAR_HZ_PER_MEL, above)
+
+
+def _mel_to_hz(mel: Tensor) -> Tensor:
+    start = LOG_START_HZ / LINEAR_HZ_PER_MEL
+    above = LOG_START_HZ * torch.exp(LOG_STEP * (mel - start))
+    return torch.where(mel < start, mel * LINEAR_HZ_PER_MEL, above)
+
+
+@lru_cache(maxsize=8)
+def filterbank(config: MelConfig, device: torch.device) -> Tensor:
+    """Triangular mel filters with peak 1, (bands, bins), float32."""
+    ends = _hz_to_mel(torch.tensor([config.fmin_hz, config.fmax_hz], dtype=torch.float64))
+    edges = _mel_to_hz(torch.linspace(ends[0], ends[1], config.bands + 2, dtype=torch.float64))
+    hz = torch.arange(config.bins, dtype=torch.float64) * config.sample_rate / config.n_fft
+    rising = (hz - edges[:-2, None]) / (edges[1:-1] - edges[:-2])[:, None]
+    falling = (edges[2:, None] - hz) / (edges[2:] - edges[1:-1])[:, None]
+    return torch.minimum(rising, falling).clamp(min=0).float().to(device)
+
+
+def log_mel(stereo: Tensor, config: MelConfig) -> Tensor:
+    """Natural-log mel magnitudes of mid and side.
+
+    stereo: (..., 2, samples), left and right in [-1, 1] at `config.sample_rate`.
+    Returns (..., 2 * bands, samples // hop), never below log(floor).
+    """
+    mels = filterbank(config, stereo.device) @ magnitudes(mid_side(stereo) / 2, config)
+    return mels.clamp(min=config.floor).log().flatten(-3, -2)
+
+
+@dataclass(frozen=True)
+class MelScale:
+    """Per-band statistics of the training set: (2 * bands,) each, in natural-log units."""
+
+    mean: Tensor
+    std: Tensor
+
+    def normalise(self, mel: Tensor) -> Tensor:
+        """Log-mel (..., 2 * bands, frames) to zero mean and unit variance a band."""
+        return (mel - self.mean[:, None]) / self.std[:, None]
+
+    def restore(self, x_0: Tensor) -> Tensor:
+        """The inverse of `normalise`."""
+        return x_0 * self.std[:, None] + self.mean[:, None]
+
+    def to(self, device: torch.device) -> MelScale:
+        """The same statistics on another device."""
+        return MelScale(self.mean.to(device), self.std.to(device))

@@ -1,0 +1,201 @@
+"""Schedule, jumps, sampling and optimization against answers known in closed form."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from segue.server.ditto.controls import outpaint
+from segue.server.ditto.ctm import decode_multistep, jump
+from segue.server.ditto.optimize import OptStep, optimize
+from segue.server.ditto.schedule import RectifiedFlow, add_noise, grid
+from torch import Tensor
+
+FLOW = RectifiedFlow()
+DEVIATION = 0.7
+MEAN = 0.3
+
+
+def gaussian(x_t: Tensor, t: Tensor) -> Tensor:
+    """The exact E[x_0 | x_t] when x_0 is normal with MEAN and DEVIATION in every element."""
+    t = t.reshape(-1, *[1] * (x_t.ndim - 1))
+    alpha, sigma = FLOW.alpha(t), FLOW.sigma(t)
+    gain = alpha * DEVIATION**2 / (alpha**2 * DEVIATION**2 + sigma**2)
+    return MEAN + gain * (x_t - alpha * MEAN)
+
+
+def marginal_std(t: float) -> float:
+    """Deviation of x_t for that Gaussian."""
+    return float(((1 - t) ** 2 * DEVIATION**2 + t**2) ** 0.5)
+
+
+def exact_flow(x_t: Tensor, t: float, s: float) -> Tensor:
+    """Where the probability-flow ODE takes x_t: the same quantile of the marginal at s."""
+    return (x_t - (1 - t) * MEAN) * (marginal_std(s) / marginal_std(t)) + (1 - s) * MEAN
+
+
+def noise(seed: int = 0, *shape: int) -> Tensor:
+    """Unit normal float64."""
+    g = torch.Generator().manual_seed(seed)
+    return torch.randn(shape or (3, 4, 5), generator=g, dtype=torch.float64)
+
+
+@pytest.mark.parametrize("t", [0.01, 0.3, 0.99])
+def test_jump_to_its_own_level_is_the_identity(t: float) -> None:
+    """G(x, t, t) = x, whatever the network says."""
+    x = noise()
+    made = jump(lambda x, t: x.sin() * 9, FLOW, x, t, t)
+    torch.testing.assert_close(made, x)
+
+
+def test_jump_to_zero_is_the_denoised_estimate() -> None:
+    """G(x, t, 0) = D_x."""
+    x = noise()
+    torch.testing.assert_close(
+        jump(gaussian, FLOW, x, 0.6, 0.0), gaussian(x, torch.full((3,), 0.6).double())
+    )
+
+
+def test_jump_takes_a_level_a_row() -> None:
+    """Rows with their own t and s land where each would alone."""
+    x, t, s = (
+        noise(),
+        torch.tensor([0.2, 0.5, 0.9]).double(),
+        torch.tensor([0.1, 0.5, 0.0]).double(),
+    )
+    rows = torch.cat([jump(gaussian, FLOW, x[i : i + 1], t[i], s[i]) for i in range(3)])
+    torch.testing.assert_close(jump(gaussian, FLOW, x, t, s), rows)
+
+
+def test_sampler_reaches_the_exact_gaussian_answer() -> None:
+    """Many deterministic steps follow the probability-flow ODE, with first-order error."""
+    x_T = noise()
+    exact = exact_flow(x_T, FLOW.t_max, 0.0)
+    errors = [
+        float((decode_multistep(gaussian, FLOW, x_T, grid(FLOW, n)) - exact).abs().max())
+        for n in (50, 100, 2000)
+    ]
+    assert errors[2] < 2e-3
+    assert 1.7 < errors[0] / errors[1] < 2.3
+
+
+def test_sampled_gaussian_has_its_mean_and_deviation() -> None:
+    """gamma-sampling with fresh noise keeps the distribution of the data."""
+    g = torch.Generator().manual_seed(1)
+    x_T = noise(2, 20000, 1, 1) * marginal_std(0.99) + 0.01 * MEAN
+    x_0 = decode_multistep(gaussian, FLOW, x_T, grid(FLOW, 200), gamma=0.3, generator=g)
+    assert abs(float(x_0.mean()) - MEAN) < 0.02
+    assert abs(float(x_0.std()) - DEVIATION) < 0.02
+
+
+def test_gamma_zero_is_deterministic() -> None:
+    """Without noise two runs agree bit for bit and no generator is asked for."""
+    first, second = (decode_multistep(gaussian, FLOW, noise(), grid(FLOW, 4)) for _ in range(2))
+    assert torch.equal(first, second)
+
+
+def test_gamma_draws_from_its_generator_only() -> None:
+    """Same seed same samples, another seed others; gamma without a generator is refused."""
+
+    def sample(seed: int) -> Tensor:
+        g = torch.Generator().manual_seed(seed)
+        return decode_multistep(gaussian, FLOW, noise(), grid(FLOW, 4), gamma=0.5, generator=g)
+
+    assert torch.equal(sample(1), sample(1))
+    assert not torch.equal(sample(1), sample(2))
+    with pytest.raises(ValueError, match="generator"):
+        decode_multistep(gaussian, FLOW, noise(), grid(FLOW, 4), gamma=0.5)
+
+
+def test_last_step_adds_no_noise() -> None:
+    """gamma = 1 in one step is still the denoised estimate."""
+    g = torch.Generator().manual_seed(1)
+    x_T = noise()
+    made = decode_multistep(gaussian, FLOW, x_T, grid(FLOW, 1), gamma=1.0, generator=g)
+    torch.testing.assert_close(made, jump(gaussian, FLOW, x_T, FLOW.t_max, 0.0))
+
+
+def test_grid_falls_from_t_max_to_zero() -> None:
+    """The grid has its ends exactly and even steps."""
+    expected = torch.tensor([0.99, 0.66, 0.33, 0.0], dtype=torch.float64)
+    torch.testing.assert_close(grid(FLOW, 3), expected)
+    with pytest.raises(ValueError, match="at least one"):
+        grid(FLOW, 0)
+
+
+def test_noise_at_its_ends() -> None:
+    """Level 0 is the data, level 1 the noise."""
+    x_0, eps = noise(1), noise(2)
+    assert torch.equal(add_noise(FLOW, x_0, eps, 0.0), x_0)
+    assert torch.equal(add_noise(FLOW, x_0, eps, 1.0), eps)
+
+
+@pytest.mark.parametrize("steps", [1, 4])
+def test_gradients_reach_the_starting_noise(steps: int) -> None:
+    """The sampler is differentiable: for the Gaussian the slope is known."""
+    x_T = noise().requires_grad_()
+    decode_multistep(gaussian, FLOW, x_T, grid(FLOW, steps)).sum().backward()
+    assert x_T.grad is not None
+    slope = 1.0
+    for t, s in zip(grid(FLOW, steps)[:-1].tolist(), grid(FLOW, steps)[1:].tolist(), strict=True):
+        gain = (1 - t) * DEVIATION**2 / marginal_std(t) ** 2
+        slope *= (1 - s) * gain + s * (1 - (1 - t) * gain) / t
+    torch.testing.assert_close(x_T.grad, torch.full_like(x_T, slope))
+
+
+def test_optimization_finds_the_noise_of_a_target() -> None:
+    """On a linear toy the noise that yields the target is known, and found."""
+    wanted = noise(5, 1, 4, 5)
+    target = 2.0 * wanted + 1
+    steps: list[OptStep] = []
+    found = optimize(
+        lambda x: ((2.0 * x + 1 - target) ** 2).mean(dim=(1, 2)),
+        noise(6, 1, 4, 5),
+        iterations=400,
+        learning_rate=0.05,
+        on_step=steps.append,
+    )
+    torch.testing.assert_close(found.x_T, wanted, atol=1e-3, rtol=0)
+    assert found.losses[-1] < 1e-3 * found.losses[0]
+    assert [s.iteration for s in steps] == list(range(400))
+
+
+def test_optimization_keeps_the_best_iterate_of_each_row() -> None:
+    """A rate that overshoots still returns a row's best noise, never a worse one than its first."""
+    start = torch.tensor([[0.0], [3.0]])
+    found = optimize(lambda x: (x**2).sum(1), start, iterations=5, learning_rate=10.0)
+    assert torch.equal(found.x_T[0], start[0])
+    assert float((found.x_T**2).sum(1)[1]) <= 9.0
+
+
+def test_optimization_stops_at_numbers_that_are_not() -> None:
+    """NaN on the way ends the loop with the best so far; NaN at once is an error."""
+
+    def breaks(x: Tensor) -> Tensor:
+        return torch.where(x < 0.5, torch.nan, x).sum(1)
+
+    found = optimize(breaks, torch.ones(1, 1), iterations=50, learning_rate=0.2)
+    assert 0.5 <= float(found.x_T) < 1
+    with pytest.raises(FloatingPointError):
+        optimize(breaks, torch.zeros(1, 1), iterations=5, learning_rate=0.2)
+
+
+def test_optimization_ends_when_the_callback_raises() -> None:
+    """Cancelling is an exception of the callback's, passed on at once."""
+
+    def stop(step: OptStep) -> None:
+        if step.iteration == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        optimize(
+            lambda x: (x**2).sum(1), torch.ones(1, 1), iterations=9, learning_rate=0.1, on_step=stop
+        )
+
+
+def test_outpaint_loss_sees_the_overlap_and_each_row() -> None:
+    """Only the first frames count, a value a row, zero when they match."""
+    x_0 = torch.zeros(2, 3, 10)
+    target = torch.zeros(3, 4)
+    x_0[1, :, :4] = 2.0
+    x_0[:, :, 4:] = 99.0
+    assert torch.equal(outpaint.loss(x_0, target), torch.tensor([0.0, 4.0]))
