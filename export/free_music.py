@@ -43,7 +43,17 @@ def tracks() -> list[Track]:
     """Every track of the list."""
     text = (files("segue.export") / "free_music.tsv").read_text(encoding="utf-8")
     rows = csv.DictReader(text.splitlines(), delimiter="\t")
-    return [Track(**{**row, "seconds": float(row["seconds"])}) for row in rows]
+    return [
+        Track(
+            package=row["package"],
+            path=row["path"],
+            seconds=float(row["seconds"]),
+            licence=row["licence"],
+            holder=row["holder"],
+            title=row["title"],
+        )
+        for row in rows
+    ]
 
 
 def fetch(root: Path, package: str) -> None:

@@ -8,12 +8,14 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Generic, TypeVar
 
 import torch
 from torch import Tensor, nn
 
 CHECKPOINT_SECONDS = 120.0
 LOG_STEPS = 20
+M = TypeVar("M", bound=nn.Module)
 
 
 def warmup_cosine(step: int, steps: int, warmup: int) -> float:
@@ -38,11 +40,11 @@ def optimizers(model: nn.Module, matrices: nn.Module, rate: float) -> list[torch
 
 
 @dataclass
-class Learner:
+class Learner(Generic[M]):
     """Everything a run needs to stop and go on. `model` learns, `ema` is what ships."""
 
     folder: Path
-    model: nn.Module
+    model: M
     optimizers: list[torch.optim.Optimizer]
     generator: torch.Generator
     steps: int
@@ -51,7 +53,7 @@ class Learner:
     clip: float = 1.0
     step: int = 0
     seconds: float = 0.0
-    ema: nn.Module = field(init=False)
+    ema: M = field(init=False)
     rates: list[float] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -91,7 +93,7 @@ class Learner:
     def update(self, loss: Tensor) -> None:
         """One step down `loss`, then the moving average of the weights."""
         factor = warmup_cosine(self.step, self.steps, self.warmup)
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         nn.utils.clip_grad_norm_(self.model.parameters(), self.clip)
         for optimizer, rate in zip(self.optimizers, self.rates, strict=True):
             for group in optimizer.param_groups:
@@ -105,7 +107,7 @@ class Learner:
                 slow.lerp_(fast, 1 - keep)
 
 
-def learn(learner: Learner, loss: Callable[[], Tensor], batch: int) -> None:
+def learn(learner: Learner[M], loss: Callable[[], Tensor], batch: int) -> None:
     """Run to the last step, printing progress and appending to FOLDER/curve.tsv.
 
     Raises FloatingPointError when the loss is no longer finite; the checkpoint before it stays.

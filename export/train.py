@@ -46,9 +46,7 @@ def draw_levels(n: int, generator: torch.Generator, t_max: float) -> Tensor:
     return (torch.sigmoid(1.2 * normal + 0.3) * t_max).clamp(min=LOWEST_T)
 
 
-def base_loss(
-    model: nn.Module, schedule: Schedule, x_0: Tensor, eps: Tensor, t: Tensor
-) -> Tensor:
+def base_loss(model: nn.Module, schedule: Schedule, x_0: Tensor, eps: Tensor, t: Tensor) -> Tensor:
     """Mean squared error of D_x, weighted by 1/t. x_0, eps: (batch, channels, frames)."""
     D_x = model(add_noise(schedule, x_0, eps, t), t)
     return ((D_x - x_0) ** 2).mean(dim=(1, 2)).div(t).mean()

@@ -24,7 +24,9 @@ class Preset(Word):
 
 def preset_names() -> list[str]:
     """Names of the shipped presets, sorted."""
-    return sorted(p.name.removesuffix(".toml") for p in SHIPPED.iterdir() if p.name.endswith(".toml"))
+    return sorted(
+        p.name.removesuffix(".toml") for p in SHIPPED.iterdir() if p.name.endswith(".toml")
+    )
 
 
 def load_preset(name: str) -> Preset:

@@ -18,7 +18,7 @@ MAX_PATH_CHARACTERS = 4096
 
 Id = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
 Seed = Annotated[int, Field(ge=0, le=MAX_SEED, strict=True)]
-Path = Annotated[str, StringConstraints(pattern=r"^[^\x00]+$", max_length=MAX_PATH_CHARACTERS)]
+FilePath = Annotated[str, StringConstraints(pattern=r"^[^\x00]+$", max_length=MAX_PATH_CHARACTERS)]
 
 
 class Word(BaseModel):
@@ -30,7 +30,7 @@ class Word(BaseModel):
 class Region(Word):
     """A stretch of an audio file: from `start_seconds` for `length_seconds`."""
 
-    path: Path
+    path: FilePath
     start_seconds: float = Field(ge=0)
     length_seconds: float = Field(gt=0, le=MAX_REGION_SECONDS)
 
@@ -121,7 +121,7 @@ class Result(Word):
 
     type: Literal["result"] = "result"
     id: Id
-    path: Path
+    path: FilePath
     start_seconds: float
     length_samples: int = Field(gt=0)
     new_samples: int = Field(gt=0)

@@ -74,7 +74,9 @@ def _read(file: soundfile.SoundFile, start: int, length: int) -> Waveform:
         text = f"the file promises {file.frames} samples but holds fewer; export it again"
         raise SegueError(Code.NOT_AUDIO, text)
     if not np.isfinite(raw).all():
-        text = "the region holds NaN or infinite samples; render it again without the faulty plug-in"
+        text = (
+            "the region holds NaN or infinite samples; render it again without the faulty plug-in"
+        )
         raise SegueError(Code.BAD_SAMPLES, text)
     samples = raw / FULL_SCALE if integers else raw
     subtype = file.subtype if file.subtype in KEPT_SUBTYPES else "FLOAT"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -26,7 +26,7 @@ from segue.server.ditto.schedule import RectifiedFlow, grid
 from segue.server.ditto.weights import check_manifest, load_generator
 
 OnProgress = Callable[[Progress], None]
-OPTIMIZING_SHARE = 0.9  # of the progress bar
+OPTIMIZING_SHARE, DECODED_SHARE = 0.9, 0.98  # of the progress bar
 SPARE_FRAMES = 4  # rounding, the resampler's edges and the seam's shift
 
 
@@ -50,8 +50,8 @@ class Engine:
     scale: MelScale
     frames: int
     decode: Callable[[np.ndarray], np.ndarray]
-    mel: MelConfig = MelConfig()
-    schedule: RectifiedFlow = RectifiedFlow()
+    mel: MelConfig = field(default_factory=MelConfig)
+    schedule: RectifiedFlow = field(default_factory=RectifiedFlow)
 
     @classmethod
     def load(cls, model: str) -> Engine:
@@ -83,6 +83,7 @@ class Engine:
         made = self.outpaint(request, region, on_progress)
         overlap_frames = self._overlap_frames(request.controls[0], region)
         audio = self._audio(made.log_mel, region)
+        on_progress(Progress(id=request.id, fraction=DECODED_SHARE, stage=State.DECODING))
         overlap = round(overlap_frames * self.mel.hop * region.sample_rate / self.mel.sample_rate)
         samples = seam.join(region.samples, audio, overlap, new, region.sample_rate)
         write_wav(out_path, Waveform(samples, region.sample_rate, region.subtype))

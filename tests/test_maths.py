@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import pytest
 import torch
+from torch import Tensor
+
 from segue.server.ditto.controls import outpaint
 from segue.server.ditto.ctm import decode_multistep, jump
 from segue.server.ditto.optimize import OptStep, optimize
 from segue.server.ditto.schedule import RectifiedFlow, add_noise, grid
-from torch import Tensor
 
 FLOW = RectifiedFlow()
 DEVIATION = 0.7

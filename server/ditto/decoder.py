@@ -39,7 +39,7 @@ class Block(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """x: (batch, frames, width)."""
         y = self.depthwise(x.transpose(1, 2)).transpose(1, 2)
-        return x + self.scale * self.down(F.gelu(self.up(self.norm(y))))  # type: ignore[no-any-return]
+        return x + self.scale * self.down(F.gelu(self.up(self.norm(y))))
 
 
 class Decoder(nn.Module):

@@ -1,4 +1,4 @@
-"""The mel front end: 44.1 kHz stereo audio to normalised log-mels of mid and side, and back in scale.
+"""The mel front end: 44.1 kHz stereo audio to normalised log-mels of mid and side.
 
 Mel frequencies follow Slaney's scale (linear below 1 kHz, logarithmic above), whose lowest
 bands are still wider than one STFT bin at these sizes.

@@ -88,9 +88,9 @@ class TransformerBlock(nn.Module):
 
     def forward(self, x: Tensor, modulation: Tensor, angles: Tensor) -> Tensor:
         """x: (batch, tokens, width); modulation: (batch, 6, width), shared by all blocks."""
-        shift1, scale1, gate1, shift2, scale2, gate2 = (
-            (modulation + self.table)[:, :, None].unbind(1)  # each (batch, 1, width)
-        )
+        shift1, scale1, gate1, shift2, scale2, gate2 = (modulation + self.table)[:, :, None].unbind(
+            1
+        )  # each (batch, 1, width)
         x = x + gate1 * self._attend(self.norm(x) * (1 + scale1) + shift1, angles)
         hidden = self.norm(x) * (1 + scale2) + shift2
         return x + gate2 * self.down(F.gelu(self.up(hidden), approximate="tanh"))
@@ -100,7 +100,7 @@ class TransformerBlock(nn.Module):
         q, k, v = heads.unbind(0)  # (batch, heads, tokens, size)
         q, k = rotate(self.norm(q), angles), rotate(self.norm(k), angles)
         mixed = F.scaled_dot_product_attention(q, k, v)
-        return self.out(mixed.transpose(1, 2).flatten(-2))  # type: ignore[no-any-return]
+        return self.out(mixed.transpose(1, 2).flatten(-2))
 
 
 class ConvBlock(nn.Module):
@@ -119,7 +119,7 @@ class ConvBlock(nn.Module):
         """x: (batch, width, frames); level: (batch, level_width)."""
         shift, scale = self.modulate(level)[..., None].chunk(2, dim=1)
         hidden = self.norm(x.transpose(1, 2)).transpose(1, 2) * (1 + scale) + shift
-        return x + self.second(F.silu(self.first(hidden)))  # type: ignore[no-any-return]
+        return x + self.second(F.silu(self.first(hidden)))
 
 
 class SegueSmall(nn.Module):
@@ -134,15 +134,13 @@ class SegueSmall(nn.Module):
         self.stem = nn.Conv1d(config.channels, c, 3, padding=1)
         self.stem_block = ConvBlock(c, w)
         self.patch = nn.Linear(c * config.patch, w)
-        self.blocks = nn.ModuleList(
-            TransformerBlock(w, config.heads) for _ in range(config.depth)
-        )
+        self.blocks = nn.ModuleList(TransformerBlock(w, config.heads) for _ in range(config.depth))
         self.norm = Norm()
         self.unpatch = nn.Linear(w, c * config.patch)
         self.head_blocks = nn.ModuleList(ConvBlock(c, w) for _ in range(config.conv_blocks))
         self.head = nn.Conv1d(c, config.channels, 3, padding=1)
-        nn.init.zeros_(self.head.weight)
-        nn.init.zeros_(self.head.bias)
+        for parameter in self.head.parameters():
+            nn.init.zeros_(parameter)
         self.angles: Tensor
         table = rotary(config.frames // config.patch, w // config.heads)
         self.register_buffer("angles", table, persistent=False)
@@ -160,4 +158,4 @@ class SegueSmall(nn.Module):
         y = stem + frames.flatten(1, 2).transpose(1, 2)
         for block in self.head_blocks:
             y = block(y, level)
-        return self.head(y).to(x_t.dtype)  # type: ignore[no-any-return]
+        return self.head(y).to(x_t.dtype)

@@ -28,9 +28,7 @@ def _write(path: Path, model: nn.Module, extra: dict[str, Tensor], notes: dict[s
     partial.replace(path)
 
 
-def save_generator(
-    path: Path, model: SegueSmall, scale: MelScale, notes: dict[str, str]
-) -> None:
+def save_generator(path: Path, model: SegueSmall, scale: MelScale, notes: dict[str, str]) -> None:
     """Write the weights, the mel statistics and the network's sizes into one file."""
     extra = {"scale.mean": scale.mean.cpu(), "scale.std": scale.std.cpu()}
     config = json.dumps(asdict(model.config))
@@ -90,4 +88,4 @@ def check_manifest(folder: Path) -> dict[str, object]:
                 raise ValueError(f"{name} is not the file that was shipped")
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise SegueError(Code.NO_MODEL, f"model {folder.name}: {error}; {ADVICE}") from error
-    return manifest  # type: ignore[no-any-return]
+    return manifest

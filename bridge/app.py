@@ -1,0 +1,117 @@
+"""The bridge at work: one event loop between the DAW's OSC port and the server."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+from collections.abc import Callable
+from contextlib import suppress
+
+from segue.bridge.addresses import DEFAULT_OSC_PORT
+from segue.bridge.client import ServerClient
+from segue.bridge.commands import Cancel, Command, Hello, Sender, Submit
+from segue.bridge.ports import HOST, UdpPort
+from segue.bridge.session import Outcome, Reply, Session
+from segue.presets.library import load_preset, preset_names
+from segue.presets.vocabulary import Code, Event, SegueError
+
+MAX_WAITING_COMMANDS = 1024
+
+LOGGER = logging.getLogger("segue.bridge")
+
+
+class Bridge:
+    """Wires session, client and port together. Belongs to one event loop."""
+
+    def __init__(self, server_url: str) -> None:
+        self.port = UdpPort(self.receive)
+        self.session = Session({name: load_preset(name) for name in preset_names()})
+        self._client = ServerClient(server_url, self._on_event, self.session.open_ids)
+        self._commands: asyncio.Queue[Command] = asyncio.Queue(MAX_WAITING_COMMANDS)
+
+    async def run(self, osc_port: int, ready: Callable[[int], None], stop: asyncio.Event) -> None:
+        """Serve until `stop` is set. Raises SegueError if the port cannot be had."""
+        try:
+            await self.port.open(osc_port)
+            ready(self.port.port)
+            async with asyncio.TaskGroup() as group:
+                tasks = [group.create_task(job) for job in (self._work(), self._client.follow())]
+                await stop.wait()
+                for task in tasks:
+                    task.cancel()
+        finally:
+            self.port.close()
+            await self._client.close()
+
+    def receive(self, data: bytes, sender: Sender) -> None:
+        """Take one datagram: answer it, or queue what it asks of the server."""
+        for each in self.session.receive(data, sender):
+            if isinstance(each, Reply):
+                self.port.send(each)
+                continue
+            try:
+                self._commands.put_nowait(each)
+            except asyncio.QueueFull:
+                text = f"{MAX_WAITING_COMMANDS} messages wait for the server: send it again later"
+                self._answer(each, SegueError(Code.QUEUE_FULL, text))
+
+    def _on_event(self, event: Event) -> None:
+        for reply in self.session.handle(event):
+            self.port.send(reply)
+
+    async def _work(self) -> None:
+        """One command after the other, so that a cancel cannot overtake its job."""
+        while True:
+            command = await self._commands.get()
+            self._answer(command, await self._outcome(command))
+
+    def _answer(self, command: Command, outcome: Outcome) -> None:
+        for reply in self.session.answer(command, outcome):
+            self.port.send(reply)
+        # Events that came before the session listened for them are found by asking.
+        if not isinstance(command, Hello):
+            self._client.look()
+
+    async def _outcome(self, command: Command) -> Outcome:
+        try:
+            match command:
+                case Hello():
+                    return await self._client.health()
+                case Submit(request=request):
+                    return await self._client.submit(request)
+                case Cancel(id=job_id):
+                    return await self._client.cancel(job_id)
+        except SegueError as error:
+            return error
+        except Exception as error:
+            LOGGER.exception("%s failed", type(command).__name__)
+            text = f"{type(error).__name__} in the bridge: this is a bug; its log has the details"
+            return SegueError(Code.INTERNAL, text)
+
+
+def run_bridge(
+    server_url: str,
+    osc_port: int = DEFAULT_OSC_PORT,
+    ready: Callable[[int], None] = lambda port: None,
+) -> None:
+    """Run the bridge until SIGINT or SIGTERM; print and pass to `ready` the port that is bound.
+
+    `osc_port` 0 takes any free one. Raises SegueError if the port or the URL is no good.
+    """
+
+    def announce(port: int) -> None:
+        print(f"bridge: OSC on udp://{HOST}:{port}, server {server_url}", flush=True)
+        ready(port)
+
+    with suppress(KeyboardInterrupt):  # where the loop cannot take signals (Windows)
+        asyncio.run(_serve(server_url, osc_port, announce))
+
+
+async def _serve(server_url: str, osc_port: int, ready: Callable[[int], None]) -> None:
+    stop = asyncio.Event()
+    for each in (signal.SIGINT, signal.SIGTERM):
+        # Not on Windows, and not outside the main thread.
+        with suppress(NotImplementedError, RuntimeError, ValueError):
+            asyncio.get_running_loop().add_signal_handler(each, stop.set)
+    await Bridge(server_url).run(osc_port, ready, stop)

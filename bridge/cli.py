@@ -1,0 +1,201 @@
+"""The `segue` command: the one file that may reach into every room, inside functions only."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from segue.presets.vocabulary import MAX_SEED, SegueError
+
+# The defaults of the other rooms, repeated so that `--help` need not import them; a test
+# compares them.
+PORT = 9136
+OSC_PORT = 9137
+MODEL = "segue-small"
+
+
+class PoliteGroup(TyperGroup):
+    """Turns a SegueError of any command into one sentence and exit code 1."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command; no traceback for what the user can act on."""
+        try:
+            return super().invoke(ctx)
+        except SegueError as error:
+            from segue.bridge.terminal import complain
+
+            complain(error.text)
+            raise typer.Exit(1) from error
+
+
+app = typer.Typer(
+    cls=PoliteGroup, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False
+)
+
+Port = Annotated[
+    int, typer.Option(min=0, max=65535, help="Port of the server; 0 takes any free one.")
+]
+OscPort = Annotated[
+    int, typer.Option(min=0, max=65535, help="UDP port for OSC; 0 takes any free one.")
+]
+Model = Annotated[str, typer.Option(help="Name of the model.")]
+Data = Annotated[
+    Path | None, typer.Option(help="Folder of jobs and clips.", show_default="the user's own")
+]
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        typer.echo(f"segue {version('segue')}")
+        raise typer.Exit
+
+
+@app.callback()
+def main(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_print_version, is_eager=True, help="Say the version."),
+    ] = False,
+) -> None:
+    """Continue your music: a region goes in, what comes after it comes out."""
+
+
+@app.command()
+def up(
+    port: Port = PORT, osc_port: OscPort = OSC_PORT, model: Model = MODEL, data: Data = None
+) -> None:
+    """Start the server and the bridge, and stop them together."""
+    from segue.bridge.up import run_up
+
+    run_up(port, osc_port, model, _data_dir(data))
+
+
+@app.command()
+def serve(port: Port = PORT, model: Model = MODEL, data: Data = None) -> None:
+    """Run the server alone."""
+    from segue.server.app import serve as run_server
+    from segue.server.config import ServerConfig
+
+    _log_to_stderr()
+    run_server(ServerConfig(port=port, model=model, data_dir=_data_dir(data)))
+
+
+@app.command()
+def bridge(
+    server: Annotated[str, typer.Option(help="URL of the server.")] = f"http://127.0.0.1:{PORT}",
+    osc_port: OscPort = OSC_PORT,
+) -> None:
+    """Run the bridge alone: OSC from the DAW to a server and back."""
+    from segue.bridge.app import run_bridge
+
+    _log_to_stderr()
+    run_bridge(server, osc_port)
+
+
+@app.command()
+def outpaint(
+    source: Annotated[Path, typer.Argument(metavar="IN.wav", help="The audio to continue.")],
+    seconds: Annotated[float, typer.Option(help="How much new music to make.")],
+    seed: Annotated[
+        int | None,
+        typer.Option(min=0, max=MAX_SEED, help="Same seed, same music; drawn if absent."),
+    ] = None,
+    start: Annotated[float, typer.Option(help="Where the region starts, in seconds.")] = 0.0,
+    length: Annotated[
+        float | None,
+        typer.Option(help="How long the region is.", show_default="to the end of the file"),
+    ] = None,
+    preset: Annotated[str, typer.Option(help="A preset's name, or a TOML file.")] = "continue",
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", "-o", help="The clip to write.", show_default="IN-segue.wav"),
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace what is there.")] = False,
+    model: Model = MODEL,
+) -> None:
+    """Continue a region of a file, without server or DAW. By default the whole file is it."""
+    from segue.bridge import offline
+
+    request = offline.ask(
+        source,
+        start_seconds=start,
+        length_seconds=length,
+        new_seconds=seconds,
+        seed=seed,
+        preset=preset,
+    )
+
+    def load() -> offline.Run:
+        from segue.server.engine import Engine  # imports torch
+
+        return Engine.load(model).run
+
+    offline.run_offline(request, offline.choose_out(source, out, force), load)
+
+
+@app.command()
+def presets() -> None:
+    """List the presets."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from segue.presets.library import load_preset, preset_names
+
+    table = Table("preset", "what it does")
+    for name in preset_names():
+        table.add_row(name, load_preset(name).description)
+    Console().print(table)
+
+
+@app.command()
+def doctor(
+    port: Port = PORT, osc_port: OscPort = OSC_PORT, model: Model = MODEL, data: Data = None
+) -> None:
+    """Say what is installed and would be used, and what to do about what is missing."""
+    from rich.console import Console
+
+    from segue.bridge.doctor import Setup, report
+
+    setup = Setup(model=model, data_dir=_data_dir(data), port=port, osc_port=osc_port)
+    if not report(setup, Console()):
+        raise typer.Exit(1)
+
+
+@app.command()
+def demo(
+    out: Annotated[Path, typer.Option(help="Folder to write to.")] = Path("demo-out"),
+) -> None:
+    """Continue a shipped recording through server, bridge and OSC; leave WAV and picture."""
+    from segue.bridge.demo import run_demo
+
+    run_demo(out)
+
+
+@app.command(hidden=True)
+def osc() -> None:
+    """Print the README's table of OSC addresses."""
+    from segue.bridge.addresses import markdown_table
+
+    typer.echo(markdown_table(), nl=False)
+
+
+def _data_dir(chosen: Path | None) -> Path:
+    from segue.server.config import default_data_dir
+
+    return default_data_dir() if chosen is None else chosen.absolute()
+
+
+def _log_to_stderr() -> None:
+    import logging
+
+    logging.basicConfig(format="%(asctime)s %(name)s: %(message)s", level=logging.WARNING)
+    logging.getLogger("segue").setLevel(logging.INFO)
+
+
+if __name__ == "__main__":
+    app()

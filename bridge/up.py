@@ -1,0 +1,155 @@
+"""`segue up`: the server and the bridge as two child processes that live and die together."""
+
+from __future__ import annotations
+
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from queue import Empty, Queue
+from threading import Thread
+from types import TracebackType
+from typing import IO
+
+from segue.presets.vocabulary import Code, SegueError
+
+START_SECONDS = 60.0  # a cold disk may need long; a warm one needs a second or two
+STOP_SECONDS = 10.0
+POLL_SECONDS = 0.2  # a blocking wait would keep Ctrl-C from being seen on Windows
+MAX_UNREAD_LINES = 1000  # a child that talks faster than this is read waits
+
+SERVER_READY = re.compile(r"http://\S+:\d+")
+BRIDGE_READY = re.compile(r"udp://\S+?:(\d+)")
+
+
+class Pair:
+    """Server and bridge as a context: both ready inside, both gone after it.
+
+    Port 0 takes any free one; `url` and `osc_port` say which it became. What the children
+    write to stderr goes to `log` (or to ours), what they print goes to `tell`.
+    """
+
+    def __init__(
+        self,
+        *,
+        port: int,
+        osc_port: int,
+        server_options: tuple[str, ...] = (),
+        log: IO[str] | None = None,
+        tell: Callable[[str], None] = print,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._ports = port, osc_port
+        self._server_options = server_options
+        self._log, self._tell, self._clock = log, tell, clock
+        self._children: dict[str, subprocess.Popen[str]] = {}
+        self._lines: Queue[tuple[str, str | None]] = Queue(MAX_UNREAD_LINES)
+        self.url = ""
+        self.osc_port = 0
+
+    def __enter__(self) -> Pair:
+        port, osc_port = self._ports
+        try:
+            self._start("server", "serve", "--port", str(port), *self._server_options)
+            self.url = self._ready("server", SERVER_READY)[0]
+            self._start("bridge", "bridge", "--server", self.url, "--osc-port", str(osc_port))
+            self.osc_port = int(self._ready("bridge", BRIDGE_READY)[1])
+        except BaseException:
+            self._stop()
+            raise
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._stop()
+
+    def watch(self) -> SegueError:
+        """Wait until either child ends; the error says which."""
+        while True:
+            name, line = self._next()
+            if line is None:
+                return self._ended(name)
+            self._tell(line)
+
+    def check(self) -> None:
+        """Raise the error that says which child is gone, if one is; does not wait."""
+        for name, child in self._children.items():
+            if child.poll() is not None:
+                raise self._ended(name)
+
+    def _start(self, name: str, *arguments: str) -> None:
+        # -P keeps files of the folder we happen to be in from shadowing modules.
+        command = [sys.executable, "-P", "-u", "-m", "segue.bridge.cli", *arguments]
+        child = subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=self._log,
+            text=True,
+            encoding="utf-8",
+            errors="replace",
+        )
+        self._children[name] = child
+        Thread(target=self._listen, args=(name, child), daemon=True).start()
+
+    def _listen(self, name: str, child: subprocess.Popen[str]) -> None:
+        assert child.stdout is not None
+        with child.stdout:
+            for line in child.stdout:
+                self._lines.put((name, line.rstrip()))
+        self._lines.put((name, None))
+
+    def _ready(self, name: str, pattern: re.Pattern[str]) -> re.Match[str]:
+        deadline = self._clock() + START_SECONDS
+        while True:
+            said_by, line = self._next(deadline)
+            if line is None:
+                raise self._ended(said_by)
+            found = pattern.search(line)
+            if found and said_by == name:
+                return found
+            self._tell(line)
+
+    def _next(self, deadline: float | None = None) -> tuple[str, str | None]:
+        while True:
+            try:
+                return self._lines.get(timeout=POLL_SECONDS)
+            except Empty:
+                if deadline is not None and self._clock() > deadline:
+                    text = f"not ready within {START_SECONDS:g} s: try again, or run `segue doctor`"
+                    raise SegueError(Code.SERVER_UNREACHABLE, text) from None
+
+    def _ended(self, name: str) -> SegueError:
+        code = self._children[name].wait(STOP_SECONDS)
+        text = f"the {name} has ended (exit code {code}); its own words above say why"
+        return SegueError(Code.SERVER_UNREACHABLE, text)
+
+    def _stop(self) -> None:
+        for child in reversed(self._children.values()):
+            child.terminate()
+        for child in self._children.values():
+            try:
+                child.wait(STOP_SECONDS)
+            except subprocess.TimeoutExpired:
+                child.kill()
+                child.wait()
+
+
+def run_up(port: int, osc_port: int, model: str, data: Path) -> None:
+    """Run both until Ctrl-C or SIGTERM; SegueError if one of them ends by itself."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    options = ("--model", model, "--data", str(data))
+    try:
+        with Pair(port=port, osc_port=osc_port, server_options=options) as pair:
+            address = f"OSC on udp 127.0.0.1:{pair.osc_port}, server {pair.url}"
+            print(f"segue is up: {address}. Ctrl-C stops both.", flush=True)
+            raise pair.watch()
+    except KeyboardInterrupt:
+        print("segue is down.", flush=True)

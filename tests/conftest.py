@@ -1,0 +1,32 @@
+"""A real client, and real servers to talk to."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.recorder import DEADLINE_SECONDS, serving
+
+
+@pytest.fixture
+def client() -> Iterator[httpx.Client]:
+    """A real HTTP client; without certificates, which take longer to load than most tests."""
+    with httpx.Client(timeout=DEADLINE_SECONDS, trust_env=False, verify=False) as client:
+        yield client
+
+
+@pytest.fixture
+def url(tmp_path: Path) -> Iterator[str]:
+    """A real server whose jobs end at once."""
+    with serving(tmp_path) as url:
+        yield url
+
+
+@pytest.fixture(scope="module")
+def strict_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """One real server for all the tests whose requests it must refuse."""
+    with serving(tmp_path_factory.mktemp("strict")) as url:
+        yield url

@@ -1,0 +1,224 @@
+"""The `segue` command: what it says, what it refuses, and with which exit code."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from typer.testing import CliRunner
+
+from segue.bridge import cli, offline
+from segue.presets.vocabulary import Code, Progress, Request, Result, SegueError, State
+
+RATE = 8000
+
+
+def invoke(*arguments: str) -> tuple[int, str, str]:
+    """Exit code, stdout and stderr of `segue ARGUMENTS`, on a wide terminal."""
+    result = CliRunner().invoke(cli.app, list(arguments), env={"COLUMNS": "200", "NO_COLOR": "1"})
+    return result.exit_code, result.stdout, result.stderr
+
+
+@pytest.fixture
+def tone(tmp_path: Path) -> Path:
+    """Two seconds of a WAV file."""
+    path = tmp_path / "tone.wav"
+    soundfile.write(path, np.zeros((2 * RATE, 1)), RATE)
+    return path
+
+
+def ask(source: Path, **changed: object) -> Request:
+    """`offline.ask` with everything at its default."""
+    options: dict[str, object] = {
+        "start_seconds": 0.0,
+        "length_seconds": None,
+        "new_seconds": 6.0,
+        "seed": 1,
+        "preset": "continue",
+    }
+    return offline.ask(source, **(options | changed))  # type: ignore[arg-type]
+
+
+def test_help_lists_the_commands() -> None:
+    """The installed command starts, and shows what there is to do."""
+    program = Path(sys.executable).with_name("segue")
+    done = subprocess.run([program, "--help"], capture_output=True, text=True, check=True)
+    for command in ("up", "serve", "bridge", "outpaint", "presets", "doctor", "demo"):
+        assert f" {command} " in done.stdout
+
+
+def test_version() -> None:
+    """`segue --version` is the installed version."""
+    assert invoke("--version") == (0, f"segue {version('segue')}\n", "")
+
+
+def test_presets_are_listed() -> None:
+    """`segue presets` shows each preset with what it does."""
+    code, shown, _ = invoke("presets")
+    assert code == 0
+    for name in ("continue", "hold-on", "sketch"):
+        assert name in shown
+
+
+def test_the_hidden_table() -> None:
+    """`segue osc` prints the table that stands in the README."""
+    code, shown, _ = invoke("osc")
+    assert code == 0
+    assert "/segue/job/done" in shown
+
+
+def test_defaults_are_those_of_the_rooms() -> None:
+    """The command's own copies of the defaults agree with the rooms'."""
+    from segue.bridge.addresses import DEFAULT_OSC_PORT
+    from segue.server.config import DEFAULT_MODEL, DEFAULT_PORT
+
+    rooms = (DEFAULT_PORT, DEFAULT_OSC_PORT, DEFAULT_MODEL)
+    assert rooms == (cli.PORT, cli.OSC_PORT, cli.MODEL)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (("gone.wav", "--seconds", "6"), "there is no file gone.wav"),
+        (("notes.txt", "--seconds", "6"), "notes.txt cannot be read as audio"),
+        (("empty.wav", "--seconds", "6"), "empty.wav is empty"),
+        (("tone.wav", "--seconds", "-1"), "new_seconds"),
+        (("tone.wav", "--seconds", "nan"), "new_seconds"),
+        (("tone.wav", "--seconds", "10000"), "new_seconds"),
+        (("tone.wav", "--seconds", "6", "--start", "2"), "--start 2 is not before the end"),
+        (("tone.wav", "--seconds", "6", "--start", "nan"), "start_seconds"),
+        (("tone.wav", "--seconds", "6", "--length", "0"), "length_seconds"),
+        (("tone.wav", "--seconds", "6", "--preset", "no"), "no preset 'no'"),
+        (("tone.wav", "--seconds", "6", "-o", "gone/x.wav"), "there is no folder gone"),
+        (("tone.wav", "--seconds", "6", "-o", "tone.wav"), "tone.wav exists"),
+        (("tone.wav", "--seconds", "6", "-o", "tone.wav", "--force"), "tone.wav exists"),
+    ],
+)
+def test_bad_input_is_one_sentence(
+    tone: Path, monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...], sentence: str
+) -> None:
+    """What the user can act on: one line on stderr, exit code 1, no traceback."""
+    monkeypatch.chdir(tone.parent)
+    Path("notes.txt").write_text("no audio")
+    soundfile.write("empty.wav", np.zeros((0, 1)), RATE)
+    code, shown, said = invoke("outpaint", *arguments)
+    assert (code, shown) == (1, "")
+    assert said.startswith("segue: ")
+    assert said.count("\n") == 1
+    assert sentence in said
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("outpaint",),
+        ("outpaint", "a.wav"),
+        ("outpaint", "a.wav", "--seconds", "six"),
+        ("outpaint", "a.wav", "--seconds", "6", "--seed", "-1"),
+        ("serve", "--port", "65536"),
+        ("bridge", "--osc-port", "-1"),
+        ("no-such-command",),
+    ],
+)
+def test_misuse_is_exit_code_two(arguments: tuple[str, ...]) -> None:
+    """A command line that cannot be understood is told apart from a job that fails."""
+    assert invoke(*arguments)[0] == 2
+
+
+def test_a_bad_server_url_is_one_sentence() -> None:
+    """The bridge refuses what is no URL before it opens a port."""
+    code, _, said = invoke("bridge", "--server", "nonsense", "--osc-port", "0")
+    assert code == 1
+    assert "nonsense" in said
+
+
+def test_the_whole_file_is_the_region(tone: Path) -> None:
+    """Without --start and --length all of the file is continued."""
+    region = ask(tone).region
+    assert (region.path, region.start_seconds, region.length_seconds) == (str(tone), 0.0, 2.0)
+
+
+def test_the_region_ends_with_the_file(tone: Path) -> None:
+    """With --start alone the region goes from there to the end."""
+    assert ask(tone, start_seconds=0.5).region.length_seconds == 1.5
+
+
+def test_a_seed_is_drawn(tone: Path) -> None:
+    """Without --seed two requests differ, and each knows its seed."""
+    seeds = {ask(tone, seed=None).seed for _ in range(3)}
+    assert len(seeds) > 1
+    assert None not in seeds
+
+
+def test_a_preset_decides_controls_and_settings(tone: Path) -> None:
+    """--preset takes a name as well as the path of a TOML file."""
+    mine = tone.parent / "mine.toml"
+    mine.write_text('title = "M"\ndescription = "M."\n[settings]\niterations = 3\n')
+    assert ask(tone, preset="hold-on").controls[0].overlap_seconds == 3.0
+    assert ask(tone, preset=str(mine)).settings.iterations == 3
+
+
+def test_where_the_clip_goes(tone: Path) -> None:
+    """Beside its source under its own name; over an existing file only if forced."""
+    beside = tone.with_name("tone-segue.wav")
+    assert offline.choose_out(tone, None, False) == beside
+    beside.touch()
+    with pytest.raises(SegueError, match="--force"):
+        offline.choose_out(tone, None, False)
+    assert offline.choose_out(tone, None, True) == beside
+
+
+def test_the_figures_of_a_job(tone: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """At the end: seconds made, time taken, ratio to real time, losses, device and seed."""
+
+    def run(request: Request, out: Path, on_progress: object) -> Result:
+        assert callable(on_progress)
+        on_progress(Progress(id=request.id, fraction=0.5, stage=State.OPTIMIZING, loss=0.5))
+        return Result(
+            id=request.id,
+            path=str(out),
+            start_seconds=0.0,
+            length_samples=8 * RATE,
+            new_samples=6 * RATE,
+            sample_rate=RATE,
+            channels=1,
+            seed=1,
+            loss_first=0.75,
+            loss_last=0.0625,
+            taken_seconds=3.0,
+            device="cpu (2 threads)",
+        )
+
+    ticks = iter((100.0, 103.0))
+    offline.run_offline(ask(tone), tone, lambda: run, clock=lambda: next(ticks))
+    shown = capsys.readouterr().out
+    for figure in ("6.000 s", "3.00 s, 0.50 × real time", "0.7500 first, 0.0625 last", "cpu (2"):
+        assert figure in shown
+
+
+def test_errors_of_the_engine_reach_the_user(tone: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A SegueError raised deep inside becomes the sentence it carries."""
+
+    def broken(*_: object) -> None:
+        raise SegueError(Code.NO_MODEL, "[no] model; reinstall Segue")
+
+    monkeypatch.setattr(offline, "run_offline", broken)
+    code, _, said = invoke("outpaint", str(tone), "--seconds", "6")
+    assert (code, said) == (1, "segue: [no] model; reinstall Segue\n")
+
+
+def test_a_file_here_does_not_shadow_a_module(tmp_path: Path) -> None:
+    """A producer's folder may hold files of any name."""
+    (tmp_path / "random.py").write_text("raise SystemExit('shadowed')")
+    program = Path(sys.executable).with_name("segue")
+    environment = {**os.environ, "SEGUE_DATA": str(tmp_path / "data")}
+    done = subprocess.run(
+        [program, "presets"], cwd=tmp_path, env=environment, capture_output=True, check=False
+    )
+    assert done.returncode == 0

@@ -1,0 +1,157 @@
+"""The rooms, what each may import, and what must stay light."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+ROOMS = ("bridge", "export", "presets", "server")
+MAY_IMPORT = {
+    "segue.presets": ("segue.presets",),
+    "segue.server.ditto": ("segue.presets", "segue.server.ditto"),
+    "segue.server": ("segue.presets", "segue.server"),
+    "segue.bridge": ("segue.presets", "segue.bridge"),
+    "segue.export": ("segue.presets", "segue.server.ditto", "segue.export"),
+}
+COMPOSITION_ROOT = "segue.bridge.cli"
+TORCH_LIVES_IN = ("segue.server.ditto", "segue.server.engine", "segue.export")
+SANS_IO = tuple(f"segue.bridge.{n}" for n in ("osc", "addresses", "commands", "session"))
+IO = {"socket", "threading", "asyncio", "time", "httpx", "select", "selectors", "queue"}
+VAGUE = {"utils", "helpers", "common", "base", "misc"}
+
+MODULES = {
+    ".".join(("segue", *path.relative_to(ROOT).with_suffix("").parts)): path
+    for room in ROOMS
+    for path in sorted((ROOT / room).rglob("*.py"))
+}
+
+
+def _imports(tree: ast.AST) -> Iterator[str]:
+    """Every module named by an import statement below a node, `from a import b` as `a.b` too."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"line {node.lineno}: relative import"
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def _at_import(tree: ast.Module) -> Iterator[str]:
+    """The imports that run when the module is imported: those outside functions."""
+    pending: list[ast.AST] = list(tree.body)
+    while pending:
+        node = pending.pop()
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
+            continue
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            yield from _imports(node)
+        pending.extend(ast.iter_child_nodes(node))
+
+
+def _inside(module: str, packages: tuple[str, ...]) -> bool:
+    return any(module == each or module.startswith(f"{each}.") for each in packages)
+
+
+def _tree(module: str) -> ast.Module:
+    return ast.parse(MODULES[module].read_text(encoding="utf-8"))
+
+
+def test_declared_packages_are_those_on_disk() -> None:
+    """A subpackage missing from pyproject.toml would work here and be missing from the wheel."""
+    table = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    declared = sorted(table["tool"]["setuptools"]["packages"])
+    folders = {path.parent for path in MODULES.values()}
+    on_disk = sorted(f"segue.{'.'.join(each.relative_to(ROOT).parts)}" for each in folders)
+    assert declared == on_disk
+    assert all((folder / "__init__.py").is_file() for folder in folders)
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_arrows_between_rooms(module: str) -> None:
+    """A room imports only the rooms design allows it, even inside functions."""
+    room = next(each for each in MAY_IMPORT if _inside(module, (each,)))
+    tree = _tree(module)
+    names = _at_import(tree) if module == COMPOSITION_ROOT else _imports(tree)
+    ours = (name for name in names if name.startswith("segue."))
+    assert [name for name in ours if not _inside(name, MAY_IMPORT[room])] == []
+
+
+@pytest.mark.parametrize("path", [*MODULES.values(), *sorted((ROOT / "tests").glob("*.py"))])
+def test_no_bare_room_imports(path: Path) -> None:
+    """`import server` works from this folder only, and is then a second copy of the module."""
+    roots = {name.split(".")[0] for name in _imports(ast.parse(path.read_text(encoding="utf-8")))}
+    assert roots & set(ROOMS) == set()
+
+
+@pytest.mark.parametrize("module", [m for m in MODULES if not _inside(m, TORCH_LIVES_IN)])
+def test_torch_stays_with_the_maths(module: str) -> None:
+    """Everything else may import torch inside a function at most."""
+    roots = {name.split(".")[0] for name in _at_import(_tree(module))}
+    assert roots & {"torch", "onnx", "onnxruntime", "onnxscript"} == set()
+
+
+@pytest.mark.parametrize("module", SANS_IO)
+def test_protocol_files_do_no_io(module: str) -> None:
+    """The OSC codec and the session know neither sockets nor threads nor clocks."""
+    roots = {name.split(".")[0] for name in _imports(_tree(module))}
+    assert roots & IO == set()
+
+
+@pytest.mark.parametrize(
+    ("module", "heavy"),
+    [
+        ("segue.presets.library", ("torch", "fastapi", "onnxruntime", "numpy")),
+        ("segue.bridge.app", ("torch", "fastapi", "onnxruntime")),
+        ("segue.bridge.cli", ("torch", "fastapi", "onnxruntime", "httpx", "soundfile")),
+        ("segue.server.app", ("torch", "onnxruntime")),
+    ],
+)
+def test_imports_are_light(module: str, heavy: tuple[str, ...]) -> None:
+    """Bridge, command and server start without waiting for what only the worker needs."""
+    program = f"import sys, {module}; print(*(n for n in {heavy} if n in sys.modules))"
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.split() == []
+
+
+def test_no_file_is_named_vaguely() -> None:
+    """A file's name says its one idea."""
+    assert [path for path in MODULES.values() if path.stem in VAGUE] == []
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_modules_say_what_they_are_for(module: str) -> None:
+    """Every module starts with a docstring of which the first line is one sentence."""
+    text = ast.get_docstring(_tree(module)) or ""
+    assert text.splitlines()[:1] != []
+    assert text.split("\n\n")[0].endswith(".")
+
+
+def test_readme_has_the_table_of_addresses() -> None:
+    """What the README says about OSC is what the bridge speaks."""
+    from segue.bridge.addresses import markdown_table
+
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    shown = readme.split("<!-- osc-table -->")[1].split("<!-- /osc-table -->")[0]
+    assert shown.strip() == markdown_table().strip()
+
+
+def test_lock_covers_what_is_asked_for() -> None:
+    """Each dependency in pyproject.toml has an exact version in constraints.txt."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    extras = project["optional-dependencies"]
+    asked = [
+        *project["dependencies"],
+        *(r for e in ("cpu", "demo", "export", "dev") for r in extras[e]),
+    ]
+    lines = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
+    locked = {line.split("==")[0].lower() for line in lines if "==" in line}
+    assert [each for each in asked if each.split(">=")[0].lower() not in locked] == []

@@ -1,0 +1,112 @@
+"""The mel front end and the STFT that decodes, against known spectra."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+
+from segue.server.ditto.mel import (
+    MelConfig,
+    MelScale,
+    filterbank,
+    log_mel,
+    magnitudes,
+    mid_side,
+)
+from segue.server.ditto.stft import Stft, fast_griffin_lim
+
+MEL = MelConfig()
+STFT = Stft(MEL)
+
+
+def sine(hz: float, seconds: float = 1.0, level: float = 1.0) -> torch.Tensor:
+    """(2, samples): the same sine left and right."""
+    t = torch.arange(int(seconds * MEL.sample_rate)) / MEL.sample_rate
+    return (level * torch.sin(2 * math.pi * hz * t)).expand(2, -1)
+
+
+def test_mid_side_twice_doubles() -> None:
+    """Sum and difference, applied twice, give twice the signal."""
+    x = torch.randn(2, 100)
+    torch.testing.assert_close(mid_side(mid_side(x)), 2 * x)
+
+
+def test_full_scale_sine_has_magnitude_one() -> None:
+    """The STFT is scaled to the amplitude of a sine on a bin."""
+    hz = 100 * MEL.sample_rate / MEL.n_fft
+    spectrum = magnitudes(sine(hz)[0], MEL)
+    assert spectrum.shape == (1025, 44100 // 512)
+    assert abs(float(spectrum[100, 40]) - 1) < 1e-4
+
+
+def test_a_sine_lands_in_its_band_and_only_in_mid() -> None:
+    """1 kHz at -20 dB peaks in the band around 1 kHz; equal channels leave side at the floor."""
+    mel = log_mel(sine(1000.0, level=0.1), MEL)
+    peak = int(mel[:128, 40].argmax())
+    bank = filterbank(MEL, torch.device("cpu"))
+    assert abs(int(bank[peak].argmax()) * MEL.sample_rate / MEL.n_fft - 1000) < 40
+    assert abs(float(mel[peak, 40]) - math.log(0.1)) < 0.5
+    assert torch.equal(mel[128:], torch.full_like(mel[128:], math.log(MEL.floor)))
+
+
+def test_every_band_hears_something() -> None:
+    """No filter is empty, and each peaks near 1."""
+    bank = filterbank(MEL, torch.device("cpu"))
+    assert bank.shape == (128, 1025)
+    assert float(bank.amax(1).min()) > 0.5
+
+
+@pytest.mark.parametrize("frames", [1, 7, 64])
+def test_frames_and_samples_cover_the_same_time(frames: int) -> None:
+    """n hops of audio are n frames, and what is past the last whole hop is dropped."""
+    assert log_mel(torch.randn(2, frames * 512 + 511), MEL).shape == (256, frames)
+
+
+def test_scale_restores_what_it_normalised() -> None:
+    """`restore` is the inverse of `normalise`."""
+    scale = MelScale(torch.linspace(-6, -2, 256), torch.linspace(0.5, 2, 256))
+    mel = torch.randn(3, 256, 9)
+    torch.testing.assert_close(scale.restore(scale.normalise(mel)), mel)
+
+
+def test_rfft_is_the_fourier_transform() -> None:
+    """The matrix form agrees with torch.fft, and its inverse too."""
+    x = torch.randn(4, 2048)
+    expected = torch.view_as_real(torch.fft.rfft(x))
+    torch.testing.assert_close(STFT.rfft(x), expected, atol=2e-4, rtol=0)
+    torch.testing.assert_close(STFT.irfft(expected), x, atol=1e-5, rtol=0)
+
+
+def test_irfft_of_an_impure_spectrum_agrees_with_torch() -> None:
+    """The imaginary parts of DC and Nyquist, which no real signal has, are ignored alike."""
+    spectrum = torch.randn(2, 1025, 2)
+    expected = torch.fft.irfft(torch.view_as_complex(spectrum), n=2048)
+    torch.testing.assert_close(STFT.irfft(spectrum), expected, atol=1e-6, rtol=0)
+
+
+def test_stft_is_the_front_end_and_its_inverse_exact() -> None:
+    """The decoder's STFT has the front end's magnitudes; there and back is the signal."""
+    x = torch.randn(2, 512 * 20)
+    spectrum = STFT(x)
+    expected = magnitudes(x, MEL).transpose(1, 2)
+    torch.testing.assert_close(spectrum.square().sum(-1).sqrt(), expected, atol=1e-5, rtol=0)
+    torch.testing.assert_close(STFT.inverse(spectrum), x, atol=1e-4, rtol=0)
+
+
+def test_griffin_lim_makes_phases_consistent() -> None:
+    """From random phases, more iterations bring the audio's magnitudes nearer the given ones."""
+    t = torch.arange(512 * 40) / MEL.sample_rate
+    partials = torch.tensor([[220.0], [331.0], [1234.0]])
+    x = torch.sin(2 * math.pi * partials * t).sum(0, keepdim=True)
+    magnitude = STFT(x).square().sum(-1).sqrt()
+    phase = torch.rand(magnitude.shape, generator=torch.Generator().manual_seed(0)) * 2 * math.pi
+    start = torch.stack((phase.cos(), phase.sin()), -1) * magnitude[..., None]
+
+    def error(iterations: int) -> float:
+        made = STFT(fast_griffin_lim(STFT, magnitude, start, iterations))
+        return float((made.square().sum(-1).sqrt() - magnitude).norm() / magnitude.norm())
+
+    assert error(30) < 0.5 * error(0)
+    assert error(30) < error(8) < error(0)

@@ -1,0 +1,264 @@
+"""The vocabulary at its edges, and presets from TOML to the same vocabulary."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import TypeAdapter, ValidationError
+
+from segue.presets.library import load_preset, preset_names
+from segue.presets.vocabulary import (
+    EVENT,
+    MAX_NEW_SECONDS,
+    MAX_PATH_CHARACTERS,
+    MAX_SEED,
+    Cancelled,
+    Code,
+    Failure,
+    Id,
+    Outpaint,
+    Progress,
+    Region,
+    Request,
+    Result,
+    SegueError,
+    Settings,
+    State,
+)
+
+REGION: dict[str, Any] = {"path": "a.wav", "start_seconds": 0.5, "length_seconds": 4.0}
+REQUEST: dict[str, Any] = {"id": "one", "region": REGION, "new_seconds": 6.0}
+
+
+@pytest.mark.parametrize(
+    ("changed", "good"),
+    [
+        ({"new_seconds": 5e-324}, True),
+        ({"new_seconds": MAX_NEW_SECONDS}, True),
+        ({"new_seconds": math.nextafter(MAX_NEW_SECONDS, math.inf)}, False),
+        ({"new_seconds": 0}, False),
+        ({"new_seconds": -1}, False),
+        ({"new_seconds": math.nan}, False),
+        ({"new_seconds": math.inf}, False),
+        ({"new_seconds": "inf"}, False),
+        ({"seed": 0}, True),
+        ({"seed": MAX_SEED}, True),
+        ({"seed": None}, True),
+        ({"seed": MAX_SEED + 1}, False),
+        ({"seed": -1}, False),
+        ({"seed": 1.0}, False),
+        ({"seed": True}, False),
+        ({"seed": "1"}, False),
+        ({"seed": 10**4000}, False),
+        ({"controls": []}, False),
+        ({"controls": [{}, {}]}, False),
+        ({"controls": [{"kind": "intensity"}]}, False),
+        ({"surprise": 1}, False),
+    ],
+)
+def test_request_bounds(changed: dict[str, Any], good: bool) -> None:
+    """A request holds at its limits and is refused just beyond them."""
+    assert _accepts(Request, REQUEST | changed) is good
+
+
+@pytest.mark.parametrize(
+    ("changed", "good"),
+    [
+        ({"start_seconds": 0}, True),
+        ({"start_seconds": -0.0}, True),
+        ({"start_seconds": -5e-324}, False),
+        ({"start_seconds": math.nan}, False),
+        ({"start_seconds": math.inf}, False),
+        ({"length_seconds": 0}, False),
+        ({"length_seconds": math.nan}, False),
+        ({"length_seconds": math.inf}, False),
+        ({"path": "x" * MAX_PATH_CHARACTERS}, True),
+        ({"path": "x" * (MAX_PATH_CHARACTERS + 1)}, False),
+        ({"path": ""}, False),
+        ({"path": "a\0b"}, False),
+        ({"path": "a\nb"}, True),
+        ({"unknown": ""}, False),
+    ],
+)
+def test_region_bounds(changed: dict[str, Any], good: bool) -> None:
+    """A region is a finite stretch of a file with a name."""
+    assert _accepts(Region, REGION | changed) is good
+
+
+@pytest.mark.parametrize(
+    ("text", "good"),
+    [
+        ("a", True),
+        ("0", True),
+        ("A.b_c-9", True),
+        ("x" * 64, True),
+        ("x" * 65, False),
+        ("", False),
+        (".hidden", False),
+        ("-flag", False),
+        ("_x", False),
+        ("../up", False),
+        ("a/b", False),
+        ("a b", False),
+        ("a\n", False),
+        ("a\0", False),
+        ("é", False),
+        ("٣", False),
+    ],
+)
+def test_ids(text: str, good: bool) -> None:
+    """An id can stand in a file name and in a URL without being quoted."""
+    adapter: TypeAdapter[str] = TypeAdapter(Id)
+    try:
+        adapter.validate_python(text)
+        accepted = True
+    except ValidationError:
+        accepted = False
+    assert accepted is good
+
+
+@pytest.mark.parametrize(
+    ("model", "key", "lowest", "highest"),
+    [
+        (Outpaint, "overlap_seconds", 0.25, 3.0),
+        (Settings, "iterations", 1, 1000),
+        (Settings, "decode_steps", 1, 8),
+        (Settings, "gamma", 0.0, 1.0),
+    ],
+)
+def test_closed_ranges(model: Any, key: str, lowest: float, highest: float) -> None:
+    """Both ends belong to the range, what lies beyond them does not."""
+    step = 1 if isinstance(lowest, int) else 1e-9
+    tried = [lowest - step, lowest, highest, highest + step]
+    assert [_accepts(model, {key: value}) for value in tried] == [False, True, True, False]
+
+
+@pytest.mark.parametrize(
+    ("model", "key", "highest"), [(Outpaint, "weight", 1000.0), (Settings, "learning_rate", 1.0)]
+)
+def test_positive_ranges(model: Any, key: str, highest: float) -> None:
+    """Zero is not in the range, its upper end is."""
+    tried = [0.0, 5e-324, highest, highest + 1e-9, math.nan]
+    assert [_accepts(model, {key: value}) for value in tried] == [False, True, True, False, False]
+
+
+def test_words_do_not_change() -> None:
+    """A message cannot be altered once it is made."""
+    request = Request.model_validate(REQUEST)
+    with pytest.raises(ValidationError, match="frozen"):
+        request.new_seconds = 7.0
+
+
+def test_requests_survive_json() -> None:
+    """A request read back from JSON is the same request."""
+    request = Request.model_validate(REQUEST | {"seed": 3})
+    assert Request.model_validate_json(request.model_dump_json()) == request
+
+
+RESULT = Result(
+    id="one",
+    path="/a.wav",
+    start_seconds=0.1,
+    length_samples=10,
+    new_samples=4,
+    sample_rate=48000,
+    channels=2,
+    seed=7,
+    loss_first=1.5,
+    loss_last=0.25,
+    taken_seconds=3.5,
+    device="cpu",
+)
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        Progress(id="one", fraction=0.5, stage=State.OPTIMIZING, loss=0.75),
+        Progress(id="one", fraction=0, stage=State.QUEUED),
+        RESULT,
+        Failure(id="", code=Code.DISK, text="full"),
+        Cancelled(id="one"),
+    ],
+)
+def test_events_survive_json(event: Progress | Result | Failure | Cancelled) -> None:
+    """Each event comes back from JSON as its own type, told apart by `type`."""
+    assert EVENT.validate_json(EVENT.dump_json(event)) == event
+
+
+def test_an_error_becomes_a_failure() -> None:
+    """Code and sentence cross the rooms unchanged."""
+    error = SegueError(Code.DISK, "make room")
+    assert error.failure("one") == Failure(id="one", code=Code.DISK, text="make room")
+
+
+@pytest.mark.parametrize("name", preset_names())
+def test_shipped_presets_load(name: str) -> None:
+    """Every shipped preset is valid and says what it does."""
+    preset = load_preset(name)
+    assert preset.description.endswith(".")
+    assert preset.title
+
+
+def test_the_continue_preset_is_the_default_request() -> None:
+    """Asking with the first preset is asking with none."""
+    preset, request = load_preset("continue"), Request.model_validate(REQUEST)
+    assert (preset.controls, preset.settings) == (request.controls, request.settings)
+
+
+TITLE = 'title = "T"\ndescription = "D"\n'
+
+
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [
+        (TITLE + "[settings]\nitterations = 3\n", "settings.itterations"),
+        (TITLE + "surprise = 1\n", "surprise"),
+        (TITLE + "[[controls]]\noverlap = 1\n", "controls.0.overlap"),
+        (TITLE + "[settings]\ngamma = nan\n", "settings.gamma"),
+        (TITLE + "[settings]\ngamma = inf\n", "settings.gamma"),
+        (TITLE + "[settings]\niterations = 0\n", "settings.iterations"),
+        ('title = "T"\n', "description"),
+        ("title = \n", "line 1"),
+    ],
+)
+def test_a_preset_error_names_file_and_key(tmp_path: Path, text: str, named: str) -> None:
+    """What is wrong with a preset can be found from the sentence alone."""
+    path = tmp_path / "mine.toml"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(SegueError) as caught:
+        load_preset(str(path))
+    assert caught.value.code is Code.BAD_REQUEST
+    assert str(path) in caught.value.text
+    assert named in caught.value.text
+
+
+def test_a_preset_that_is_not_text(tmp_path: Path) -> None:
+    """Bytes that are no UTF-8 are an error that names the file."""
+    path = tmp_path / "mine.toml"
+    path.write_bytes(b"\xff\xfe")
+    with pytest.raises(SegueError, match=r"mine\.toml"):
+        load_preset(str(path))
+
+
+def test_an_unknown_preset_lists_the_known() -> None:
+    """A wrong name is answered with the right ones."""
+    with pytest.raises(SegueError, match="continue, hold-on, sketch"):
+        load_preset("contineu")
+
+
+def test_a_missing_preset_file_is_named(tmp_path: Path) -> None:
+    """A path that leads nowhere is an error that names it."""
+    with pytest.raises(SegueError, match=r"gone\.toml"):
+        load_preset(str(tmp_path / "gone.toml"))
+
+
+def _accepts(model: Any, fields: dict[str, Any]) -> bool:
+    try:
+        model.model_validate(fields)
+    except ValidationError:
+        return False
+    return True

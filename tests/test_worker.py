@@ -1,0 +1,198 @@
+from __future__ import annotations
+
+import threading
+import wave
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from segue.presets.vocabulary import (
+    Cancelled,
+    Code,
+    Failure,
+    Progress,
+    Request,
+    Result,
+    SegueError,
+    State,
+)
+from segue.server.desk import Desk
+from segue.server.store import Store
+from segue.server.worker import MAX_TEXT, Engine, Worker
+from tests.recorder import DEADLINE_SECONDS, FRAMES, Recorder, Transcript, make_request, result_of
+
+
+@pytest.fixture
+def hub() -> Transcript:
+    """What crossed the wire."""
+    return Transcript()
+
+
+@pytest.fixture
+def desk(tmp_path: Path, hub: Transcript) -> Iterator[Desk]:
+    """A desk over a real store."""
+    with closing(Store(tmp_path)) as store:
+        yield Desk(store, hub, queue_limit=8, now=0.0)
+
+
+def worker_with(desk: Desk, engine: Engine) -> Worker:
+    """A worker that has loaded an engine, without its thread."""
+    worker = Worker(desk, lambda: engine, clock=lambda: 0.0)
+    worker.load()
+    return worker
+
+
+class Saboteur(Recorder):
+    """An engine that lets something happen to its job at a given step."""
+
+    def __init__(self, act: Callable[[str], object], at: State | None) -> None:
+        super().__init__()
+        self._act = act
+        self._at = at
+
+    def run(
+        self, request: Request, out_path: Path, on_progress: Callable[[Progress], None]
+    ) -> Result:
+        """Act at the first progress of the stage, or after the last when there is none."""
+
+        def spy(progress: Progress) -> None:
+            if progress.stage is self._at:
+                self._act(request.id)
+            on_progress(progress)
+
+        result = super().run(request, out_path, spy)
+        if self._at is None:
+            self._act(request.id)
+        return result
+
+
+def test_job_runs_to_a_real_file(desk: Desk, hub: Transcript) -> None:
+    """Events come in the lifecycle's order and the last names a readable WAV."""
+    status, _ = desk.submit(make_request(seed=5), now=0.0)
+    assert worker_with(desk, Recorder()).run_once(now=1.0)
+    stages = [event.stage for event in hub.events if isinstance(event, Progress)]
+    optimizing, decoding = [State.OPTIMIZING] * 4, [State.DECODING] * 2
+    assert stages == [State.QUEUED, *optimizing, *decoding]
+    path = desk.result_path("a")
+    assert hub.events[-1] == result_of(status.request, path)
+    with wave.open(str(path)) as file:
+        assert file.getnframes() == FRAMES
+
+
+def test_nothing_to_do(desk: Desk) -> None:
+    """Without a waiting job `run_once` says so."""
+    assert not worker_with(desk, Recorder()).run_once(now=1.0)
+
+
+@pytest.mark.parametrize("at", [State.OPTIMIZING, State.DECODING, None])
+def test_cancel_while_it_runs(desk: Desk, hub: Transcript, at: State | None) -> None:
+    """Asked at any stage, even after the last step, it is cancelled and leaves no file."""
+    desk.submit(make_request(), now=0.0)
+    engine = Saboteur(lambda job_id: desk.cancel(job_id, now=2.0), at)
+    assert worker_with(desk, engine).run_once(now=1.0)
+    assert hub.events[-1] == Cancelled(id="a")
+    assert [event for event in hub.events if isinstance(event, Result)] == []
+    assert list(desk.result_path("a").parent.iterdir()) == []
+
+
+def test_next_job_after_a_cancelled_one(desk: Desk) -> None:
+    """A cancel ends one job and no other."""
+    desk.submit(make_request("a"), now=0.0)
+    desk.submit(make_request("b"), now=0.0)
+    engine = Saboteur(lambda job_id: job_id == "a" and desk.cancel("a", now=2.0), State.OPTIMIZING)
+    worker = worker_with(desk, engine)
+    assert worker.run_once(now=1.0)
+    assert worker.run_once(now=3.0)
+    assert desk.status("b").state == State.DONE
+
+
+def test_error_the_user_can_act_on(desk: Desk, hub: Transcript) -> None:
+    """A SegueError is passed on word for word."""
+    desk.submit(make_request(), now=0.0)
+    error = SegueError(Code.MISSING_FILE, "/take.wav is not there")
+    worker_with(desk, Recorder(error=error)).run_once(now=1.0)
+    assert hub.events[-1] == Failure(id="a", code=Code.MISSING_FILE, text="/take.wav is not there")
+
+
+def test_any_other_error(desk: Desk, caplog: pytest.LogCaptureFixture) -> None:
+    """A bug is told by class and text, bounded; the log has the traceback; the worker goes on."""
+    desk.submit(make_request("a"), now=0.0)
+    desk.submit(make_request("b"), now=0.0)
+    worker = worker_with(desk, Recorder(error=ZeroDivisionError("x" * 10 * MAX_TEXT)))
+    assert worker.run_once(now=1.0)
+    event = desk.status("a").event
+    assert isinstance(event, Failure)
+    assert event.code == Code.INTERNAL
+    assert event.text.startswith("ZeroDivisionError: " + "x" * MAX_TEXT + " (")
+    assert "Traceback" in caplog.text
+    assert worker.run_once(now=2.0)
+
+
+def test_answer_for_another_job(desk: Desk) -> None:
+    """An engine that mixes up ids fails its job instead of blocking the queue."""
+
+    class Muddled(Recorder):
+        def run(
+            self, request: Request, out_path: Path, on_progress: Callable[[Progress], None]
+        ) -> Result:
+            return super().run(request, out_path, on_progress).model_copy(update={"id": "z"})
+
+    desk.submit(make_request(), now=0.0)
+    worker_with(desk, Muddled()).run_once(now=1.0)
+    assert desk.status("a").state == State.FAILED
+    assert desk.running is None
+
+
+@pytest.mark.parametrize(
+    ("error", "problem"),
+    [
+        (SegueError(Code.NO_MODEL, "no model named x: run segue doctor"), "no model named x"),
+        (ImportError("no module named torch"), "ImportError: no module named torch"),
+    ],
+)
+def test_load_that_fails(desk: Desk, error: Exception, problem: str) -> None:
+    """The worker says why, and each job fails with that sentence."""
+
+    def load() -> Engine:
+        raise error
+
+    worker = Worker(desk, load)
+    worker.load()
+    assert (worker.state, worker.device) == ("failed", "")
+    assert worker.problem is not None
+    assert problem in worker.problem
+    desk.submit(make_request(), now=0.0)
+    worker.run_once(now=1.0)
+    event = desk.status("a").event
+    assert isinstance(event, Failure)
+    assert event.code == Code.NO_MODEL
+    assert worker.problem in event.text
+
+
+def test_stop_puts_the_job_back(desk: Desk) -> None:
+    """A clean stop in mid-job returns within an iteration; the job waits, uncounted."""
+    engine = Recorder(gate=threading.Event())
+    worker = Worker(desk, lambda: engine)
+    worker.start()
+    desk.submit(make_request(), now=0.0)
+    assert engine.started.wait(DEADLINE_SECONDS)
+    worker.stop()
+    assert desk.status("a").state == State.QUEUED
+    kept = desk._store.find("a")
+    assert kept is not None
+    assert (kept.state, kept.attempts) == (State.QUEUED, 0)
+
+
+def test_stop_before_the_start(desk: Desk) -> None:
+    """A worker whose server never came up can be stopped."""
+    Worker(desk, Recorder).stop()
+
+
+def test_desk_takes_back_what_a_stuck_engine_holds(desk: Desk) -> None:
+    """When the thread does not end in time, its job still goes back to the queue."""
+    desk.submit(make_request(), now=0.0)
+    desk.next(now=1.0)
+    desk.stop(now=2.0)
+    assert desk.status("a").state == State.QUEUED
