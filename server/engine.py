@@ -27,6 +27,7 @@ from segue.server.ditto.weights import check_manifest, load_generator
 
 OnProgress = Callable[[Progress], None]
 OPTIMIZING_SHARE, DECODED_SHARE = 0.9, 0.98  # of the progress bar
+CUT_FRAMES = 2  # the region's last frames, whose analysis window reaches past its end
 SPARE_FRAMES = 4  # rounding, the resampler's edges and the seam's shift
 
 
@@ -132,7 +133,7 @@ class Engine:
         generator: torch.Generator,
         on_step: Callable[[OptStep], None] | None = None,
     ) -> tuple[Tensor, tuple[float, ...]]:
-        """One window that starts like `target` (channels, overlap): x_0 (channels, frames).
+        """One window that starts like `target` (channels, some): x_0 (channels, frames).
 
         The noise is optimized through a single jump (M = 1) and decoded with T of them.
         """
@@ -162,14 +163,17 @@ class Engine:
         return x_0[0], best.losses
 
     def _target(self, region: Waveform, overlap: int) -> Tensor:
-        """Normalised mel of the region's last `overlap` frames, (channels, overlap)."""
+        """Normalised mel of the region's last `overlap` frames but for the cut ones.
+
+        (channels, overlap - CUT_FRAMES), its first frame where the overlap begins.
+        """
         rate, samples = self.mel.sample_rate, region.samples
         context = math.ceil((overlap + 8) * self.mel.hop * region.sample_rate / rate)
         tail = soxr.resample(samples[-context:], region.sample_rate, rate)
         stereo = np.broadcast_to(tail.reshape(len(tail), -1), (len(tail), 2))
         exact = len(tail) // self.mel.hop * self.mel.hop
         audio = torch.from_numpy(np.ascontiguousarray(stereo[-exact:].T, dtype=np.float32))
-        mel = log_mel(audio, self.mel)[:, -overlap:].to(self.torch_device)
+        mel = log_mel(audio, self.mel)[:, -overlap:-CUT_FRAMES].to(self.torch_device)
         return self.scale.normalise(mel)
 
     def _audio(self, mel: Tensor, region: Waveform) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""A real client, and real servers to talk to."""
+"""A real client, real servers to talk to, and a tiny model to play."""
 
 from __future__ import annotations
 
@@ -9,6 +9,14 @@ import httpx
 import pytest
 
 from tests.recorder import DEADLINE_SECONDS, serving
+
+
+@pytest.fixture(scope="session")
+def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a tiny random model; exporting its decoder takes seconds."""
+    from tests.tiny import write_tiny_model  # imports torch, which most tests do without
+
+    return write_tiny_model(tmp_path_factory.mktemp("tiny"))
 
 
 @pytest.fixture

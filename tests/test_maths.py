@@ -168,6 +168,27 @@ def test_optimization_keeps_the_best_iterate_of_each_row() -> None:
     assert float((found.x_T**2).sum(1)[1]) <= 9.0
 
 
+def test_noise_moves_as_much_as_it_matters() -> None:
+    """An element a thousand times less important moves a thousand times less, unlike in Adam."""
+    importance = torch.tensor([[1.0, 1e-3, 0.0]])
+    found = optimize(
+        lambda x: (x * importance).sum(1), torch.zeros(1, 3), iterations=9, learning_rate=0.1
+    )
+    torch.testing.assert_close(found.x_T / found.x_T[0, 0], importance)
+
+
+def test_clips_in_a_batch_are_optimized_as_if_alone() -> None:
+    """A row whose loss is a million times larger does not slow its neighbour."""
+    start, sizes = torch.tensor([[1.0, 2.0], [2.0, 1.0]]), torch.tensor([1.0, 1e6])
+
+    def run(rows: slice) -> Tensor:
+        return optimize(
+            lambda x: (x**2).sum(1) * sizes[rows], start[rows], iterations=9, learning_rate=0.1
+        ).x_T
+
+    torch.testing.assert_close(run(slice(0, 2)), torch.cat((run(slice(0, 1)), run(slice(1, 2)))))
+
+
 def test_optimization_stops_at_numbers_that_are_not() -> None:
     """NaN on the way ends the loop with the best so far; NaN at once is an error."""
 
