@@ -1,4 +1,4 @@
-"""The `segue` command: the one file that may reach into every room, inside functions only."""
+"""The `segue` command, which may reach into every room, inside functions only."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
+from segue.bridge import training_commands
 from segue.presets.vocabulary import MAX_SEED, SegueError
 
 # The defaults of the other rooms, repeated so that `--help` need not import them; a test
@@ -174,6 +175,9 @@ def demo(
     from segue.bridge.demo import run_demo
 
     run_demo(out)
+
+
+training_commands.register(app)
 
 
 @app.command(hidden=True)

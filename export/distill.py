@@ -7,6 +7,7 @@ t -> u. `ctm` draws s anywhere below, `cm` always takes s = 0.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,17 +16,18 @@ import torch
 from torch import Tensor
 
 from segue.export.dataset import Windows
-from segue.export.loop import Learner, learn, optimizers
-from segue.export.train import device_of, held_out_error
+from segue.export.loop import Learner, Pace, device_of, learn
+from segue.export.train import report_held_out
+from segue.presets.vocabulary import Code, SegueError
 from segue.server.ditto.ctm import Denoiser, jump
 from segue.server.ditto.schedule import RectifiedFlow, Schedule, add_noise, grid
-from segue.server.ditto.weights import load_generator, save_generator
+from segue.server.ditto.weights import load_generator, read_notes, save_generator
 
 TEACHER_STEPS = 20
 
 
 @dataclass(frozen=True, kw_only=True)
-class DistillConfig:
+class DistillConfig(Pace):
     """Length and pace of the distillation; the paper leaves rate, batch and EMA open."""
 
     method: str = "ctm"
@@ -33,12 +35,14 @@ class DistillConfig:
     batch: int = 16
     rate: float = 3e-4
     ema_rate: float = 0.95
+    warmup: int = 20
     gain_db: float = 6.0
-    seed: int = 0
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.method not in DRAW_TARGET:
-            raise ValueError(f"no method {self.method!r}; there are: {', '.join(DRAW_TARGET)}")
+            known = ", ".join(DRAW_TARGET)
+            raise SegueError(Code.BAD_REQUEST, f"no method {self.method!r}; there are: {known}")
 
 
 def _anywhere_below(i: Tensor, generator: torch.Generator) -> Tensor:
@@ -85,21 +89,13 @@ def distill(
 ) -> Path:
     """Distil (or go on distilling) a teacher into `folder`; returns the student's weights file."""
     device = device_of(device_name)
-    teacher, _ = load_generator(teacher_path)
-    student, scale = load_generator(teacher_path)
-    teacher, student = teacher.to(device), student.to(device).requires_grad_(True)
+    teacher, scale = load_generator(teacher_path)
+    teacher = teacher.to(device)
+    windows = Windows(data, "train", teacher.config.frames)
+    student = copy.deepcopy(teacher).requires_grad_(True)
     schedule = RectifiedFlow()
     ts = grid(schedule, TEACHER_STEPS).float()
-    windows = Windows(data, "train", student.config.frames)
-    learner = Learner(
-        folder=folder,
-        model=student,
-        optimizers=optimizers(student, student.blocks, config.rate),
-        generator=torch.Generator().manual_seed(config.seed + 2),
-        steps=config.steps,
-        ema_rate=config.ema_rate,
-        warmup=20,
-    )
+    learner = Learner(folder, student, student.blocks, config)
 
     def loss() -> Tensor:
         g = learner.generator
@@ -112,10 +108,8 @@ def distill(
             rows = consistency_loss(student, learner.ema, teacher, schedule, x_t, t, u, s)
         return rows.mean()
 
-    learn(learner, loss, config.batch)
-    held_out = Windows(data, "heldout", student.config.frames)
-    for level, error in held_out_error(learner.ema, held_out, schedule, device).items():
-        print(f"held-out x0 error at t = {level}: {error:.4f}")
+    learn(learner, loss)
+    report_held_out(learner.ema, data, device)
     path = folder / "generator.safetensors"
-    save_generator(path, learner.ema, scale, {"distill": str(config)})
+    save_generator(path, learner.ema, scale, {**read_notes(teacher_path), "distill": str(config)})
     return path

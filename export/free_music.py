@@ -10,9 +10,13 @@ import csv
 import hashlib
 import subprocess
 import zipfile
+from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
+
+from segue.export.dataset import Source
+from segue.presets.vocabulary import Code, SegueError
 
 HELD_OUT_PERCENT = 5
 
@@ -56,23 +60,51 @@ def tracks() -> list[Track]:
     ]
 
 
+def free_sources(root: Path) -> Iterator[Source]:
+    """Every track of the list, its package fetched under `root` when its turn comes.
+
+    Raises SegueError when Debian's tools are missing or fail.
+    """
+    for track in tracks():
+        fetch(root, track.package)
+        yield Source(path=track.file_in(root).resolve(), licence=track.licence, split=track.split)
+
+
 def fetch(root: Path, package: str) -> None:
     """Download and unpack one package under `root`, unless it is there already.
 
-    Raises subprocess.CalledProcessError when Debian's tools fail.
+    Raises SegueError when Debian's tools are missing or fail.
     """
     target = root / package
     if target.exists():
         return
+    print(f"fetching {package}", flush=True)
     root.mkdir(parents=True, exist_ok=True)
-    subprocess.run(["apt-get", "download", "-q", package], cwd=root, check=True)
-    (deb,) = root.glob(f"{package}_*.deb")
     partial = root / f".{package}"
-    subprocess.run(["dpkg-deb", "-x", deb, partial], check=True)
+    _run(["apt-get", "download", "-q", package], root)
+    deb = max(root.glob(f"{package}_*.deb"))
+    _run(["dpkg-deb", "-x", deb.name, partial.name], root)
     for archive in [*partial.rglob("*.pk3"), *partial.rglob("*.zip")]:
         _unpack_music(archive)
     deb.unlink()
     partial.rename(target)
+
+
+def _run(command: list[str], folder: Path) -> None:
+    try:
+        subprocess.run(command, cwd=folder, check=True, stdout=subprocess.DEVNULL)
+    except FileNotFoundError as error:
+        text = (
+            f"the free music is in Debian packages and {command[0]} is not here: use Debian or "
+            f"Ubuntu, or give a folder of your own audio"
+        )
+        raise SegueError(Code.UNSUPPORTED, text) from error
+    except subprocess.CalledProcessError as error:
+        text = (
+            f"`{' '.join(command)}` failed; see what it says above; "
+            f"`apt-get update` and enough disk often help"
+        )
+        raise SegueError(Code.UNSUPPORTED, text) from error
 
 
 def _unpack_music(archive: Path) -> None:

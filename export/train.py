@@ -6,14 +6,15 @@ lies between plain x_0 error and the velocity error of rectified flow (1/t^2).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
 from segue.export.dataset import Windows
-from segue.export.loop import Learner, learn, optimizers
+from segue.export.loop import Learner, Pace, device_of, learn
+from segue.presets.vocabulary import SegueError
 from segue.server.ditto.ctm import Denoiser
 from segue.server.ditto.network import NetworkConfig, SegueSmall
 from segue.server.ditto.schedule import RectifiedFlow, Schedule, add_noise
@@ -24,20 +25,15 @@ HELD_OUT_LEVELS = (0.2, 0.5, 0.8, 0.95)
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrainConfig:
-    """Length and pace of the base training."""
+class TrainConfig(Pace):
+    """Length and pace of the base training, and the network's sizes."""
 
     steps: int = 2600
     batch: int = 16
     rate: float = 2e-3
     ema_rate: float = 0.995
     gain_db: float = 6.0
-    seed: int = 0
-
-
-def device_of(name: str | None) -> torch.device:
-    """The device asked for, or CUDA when there is one."""
-    return torch.device(name or ("cuda" if torch.cuda.is_available() else "cpu"))
+    network: NetworkConfig = field(default_factory=NetworkConfig)
 
 
 def draw_levels(n: int, generator: torch.Generator, t_max: float) -> Tensor:
@@ -68,22 +64,25 @@ def held_out_error(
     return errors
 
 
+def report_held_out(denoiser: SegueSmall, data: Path, device: torch.device) -> None:
+    """Print the held-out error a noise level, or why there is none."""
+    try:
+        windows = Windows(data, "heldout", denoiser.config.frames)
+    except SegueError as error:
+        print(f"no held-out error: {error.text}")
+        return
+    for t, mse in held_out_error(denoiser, windows, RectifiedFlow(), device).items():
+        print(f"held-out x0 error at t = {t}: {mse:.4f}")
+
+
 def train(data: Path, folder: Path, config: TrainConfig, device_name: str | None = None) -> Path:
     """Train (or go on training) the base model in `folder`; returns its weights file."""
     device = device_of(device_name)
+    windows = Windows(data, "train", config.network.frames)
     torch.manual_seed(config.seed)  # the initial weights; everything after has its generator
-    network = NetworkConfig()
-    model = SegueSmall(network).to(device)
+    model = SegueSmall(config.network).to(device)
     schedule = RectifiedFlow()
-    windows = Windows(data, "train", network.frames)
-    learner = Learner(
-        folder=folder,
-        model=model,
-        optimizers=optimizers(model, model.blocks, config.rate),
-        generator=torch.Generator().manual_seed(config.seed + 1),
-        steps=config.steps,
-        ema_rate=config.ema_rate,
-    )
+    learner = Learner(folder, model, model.blocks, config)
 
     def loss() -> Tensor:
         g = learner.generator
@@ -93,10 +92,8 @@ def train(data: Path, folder: Path, config: TrainConfig, device_name: str | None
         with torch.autocast(device.type, torch.bfloat16):
             return base_loss(model, schedule, x_0, eps, t)
 
-    learn(learner, loss, config.batch)
-    held_out = Windows(data, "heldout", network.frames)
-    for t, error in held_out_error(learner.ema, held_out, schedule, device).items():
-        print(f"held-out x0 error at t = {t}: {error:.4f}")
+    learn(learner, loss)
+    report_held_out(learner.ema, data, device)
     path = folder / "base.safetensors"
     save_generator(path, learner.ema, windows.scale, {"train": str(config)})
     return path

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -11,9 +11,9 @@ import soxr
 import torch
 from torch import Tensor
 
-from segue.export.dataset import Packed, Windows, read_index
-from segue.export.loop import Learner, learn, optimizers
-from segue.export.train import device_of
+from segue.export.dataset import Packed, read_index, read_scale
+from segue.export.loop import Learner, Pace, device_of, learn
+from segue.presets.vocabulary import Code, SegueError
 from segue.server.ditto.decoder import Decoder, DecoderConfig
 from segue.server.ditto.mel import MelConfig, log_mel, mid_side
 from segue.server.ditto.weights import save_decoder
@@ -23,22 +23,29 @@ FLOOR = 1e-5
 
 
 @dataclass(frozen=True, kw_only=True)
-class DecoderTraining:
-    """Length and pace of the decoder's training."""
+class DecoderTraining(Pace):
+    """Length and pace of the decoder's training, on windows of `frames`; the network's sizes."""
 
     steps: int = 5000
     batch: int = 8
     frames: int = 64
     rate: float = 1e-3
     ema_rate: float = 0.998
-    seed: int = 0
+    network: DecoderConfig = field(default_factory=DecoderConfig)
 
 
 class AudioWindows:
-    """Random stretches of one split's source files, read as they are drawn."""
+    """Random stretches of one split's source files, read as they are drawn.
+
+    Raises SegueError when the data was never packed or a source file is gone.
+    """
 
     def __init__(self, data: Path, split: str, mel: MelConfig) -> None:
         self.rows = [r for r in read_index(data) if r.split == split]
+        for row in self.rows:
+            if not Path(row.source).is_file():
+                text = f"{row.source} is gone; run `segue data` again"
+                raise SegueError(Code.MISSING_FILE, text)
         self.chances = torch.tensor([float(r.frames) for r in self.rows])
         self.mel = mel
 
@@ -98,24 +105,17 @@ def train_decoder(
 ) -> Path:
     """Train (or go on training) the decoder in `folder`; returns its weights file."""
     device = device_of(device_name)
-    torch.manual_seed(config.seed)
     mel = MelConfig()
-    model = Decoder(DecoderConfig(), mel, Windows(data, "train", 1).scale).to(device)
     audio = AudioWindows(data, "train", mel)
-    learner = Learner(
-        folder=folder,
-        model=model,
-        optimizers=optimizers(model, model.blocks, config.rate),
-        generator=torch.Generator().manual_seed(config.seed + 1),
-        steps=config.steps,
-        ema_rate=config.ema_rate,
-    )
+    torch.manual_seed(config.seed)  # the initial weights; everything after has its generator
+    model = Decoder(config.network, mel, read_scale(data)).to(device)
+    learner = Learner(folder, model, model.blocks, config)
 
     def loss() -> Tensor:
         stereo = audio.draw(config.batch, config.frames, learner.generator)
         return decoder_loss(model, stereo.to(device))
 
-    learn(learner, loss, config.batch)
+    learn(learner, loss)
     path = folder / "decoder.safetensors"
     save_decoder(path, learner.ema, {"train": str(config)})
     return path

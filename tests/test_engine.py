@@ -27,7 +27,7 @@ def engine(tiny_model: Path) -> Engine:
 def write_music(path: Path, rate: int, channels: int, subtype: str, seconds: float = 2.0) -> Path:
     """A chord with noise over it, at a moderate level."""
     t = np.arange(round(seconds * rate)) / rate
-    chord = sum(np.sin(2 * np.pi * hz * t) for hz in (220.0, 277.2, 329.6)) / 10
+    chord = np.sin(2 * np.pi * np.outer(t, (220.0, 277.2, 329.6))).sum(axis=1) / 10
     noise = RNG.standard_normal((len(t), channels)) * 0.02
     soundfile.write(path, chord[:, None] + noise, rate, subtype=subtype)
     return path

@@ -22,7 +22,7 @@ class DecoderConfig:
 
     width: int = 256
     depth: int = 6
-    griffin_lim: int = 8
+    griffin_lim: int = 12
 
 
 class Block(nn.Module):

@@ -1,0 +1,131 @@
+"""The decoder and its ONNX twin, and the licences of what the shipped one learned from."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+import pytest
+import torch
+
+from segue.export import free_music
+from segue.export.free_music import Track, tracks
+from segue.presets.vocabulary import Code, SegueError
+from segue.server.ditto.onnx_decoder import INPUT, OUTPUT, PROVIDERS, OnnxDecoder
+from tests.tiny import SCALE, random_decoder
+
+HOP = 512
+PARITY = 5e-4  # of full scale: float32 rounding, grown by Griffin-Lim's divisions in quiet bins
+FREE = {"CC0", "CC-BY", "CC-BY-SA", "public-domain", "MIT", "Expat"}
+
+
+@pytest.fixture(scope="module")
+def onnx_file(tiny_model: Path) -> Path:
+    """`random_decoder` as ONNX."""
+    return tiny_model / "decoder.onnx"
+
+
+def random_mel(batch: int, frames: int) -> torch.Tensor:
+    """A log-mel at the level of music."""
+    noise = torch.randn(batch, 256, frames, generator=torch.Generator().manual_seed(frames))
+    return noise * SCALE.std[:, None] + SCALE.mean[:, None]
+
+
+@pytest.mark.parametrize(
+    ("batch", "frames"), [(1, 8), (1, 9), (1, 130), (2, 64), (3, 33), (1, 600)]
+)
+def test_onnx_and_torch_make_the_same_audio(onnx_file: Path, batch: int, frames: int) -> None:
+    """At every length and batch size, to within rounding."""
+    session = onnxruntime.InferenceSession(str(onnx_file), providers=["CPUExecutionProvider"])
+    mel = random_mel(batch, frames)
+    (made,) = session.run([OUTPUT], {INPUT: mel.numpy()})
+    with torch.no_grad():
+        expected = random_decoder()(mel).numpy()
+    assert made.shape == expected.shape == (batch, 2, frames * HOP)
+    assert np.abs(expected).max() > 0.01
+    np.testing.assert_allclose(made, expected, rtol=0, atol=PARITY)
+
+
+def test_one_clip_comes_as_samples_by_channels(onnx_file: Path) -> None:
+    """What the engine gets: (frames * hop, 2) float32, whatever precision it asks with."""
+    mel = random_mel(1, 40)[0].numpy()
+    stereo = OnnxDecoder(onnx_file)(mel.astype(np.float64))
+    assert stereo.shape == (40 * HOP, 2)
+    assert stereo.dtype == np.float32
+    with torch.no_grad():
+        expected = random_decoder()(torch.from_numpy(mel)[None])[0].T.numpy()
+    np.testing.assert_allclose(stereo, expected, rtol=0, atol=PARITY)
+
+
+def test_providers_are_asked_for_in_order(onnx_file: Path) -> None:
+    """CUDA before the CPU, and only what this ONNX Runtime has."""
+    available = onnxruntime.get_available_providers()
+    in_use = OnnxDecoder(onnx_file).providers
+    assert in_use == [p for p in PROVIDERS if p in available]
+    assert in_use[-1] == "CPUExecutionProvider"
+
+
+@pytest.mark.parametrize("content", [b"", b"no protobuf", None])
+def test_garbage_is_refused(tmp_path: Path, content: bytes | None) -> None:
+    """An empty, foreign or missing file is an error that names it."""
+    path = tmp_path / "decoder.onnx"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(SegueError, match=re.escape(str(path))) as caught:
+        OnnxDecoder(path)
+    assert caught.value.code == Code.NO_MODEL
+
+
+def test_gradients_reach_the_mel() -> None:
+    """A control that listens to the audio can steer the mel, through Griffin-Lim and all."""
+    mel = random_mel(1, 16).requires_grad_()
+    random_decoder()(mel).square().sum().backward()
+    assert mel.grad is not None
+    assert mel.grad.isfinite().all()
+    assert (mel.grad.abs().sum(1) > 0).all()
+
+
+def test_louder_mel_louder_audio() -> None:
+    """20 dB more in every band is ten times the amplitude, once the network's view is fixed."""
+    decoder, mel = random_decoder(), random_mel(1, 16)
+    decoder.enter.weight.data.zero_()
+    with torch.no_grad():
+        quiet, loud = decoder(mel), decoder(mel + np.log(10))
+    torch.testing.assert_close(loud, 10 * quiet, rtol=1e-2, atol=1e-3)
+
+
+def licences(track: Track) -> set[str]:
+    """The licences to choose from, without versions."""
+    return {re.sub(r"-[\d.]+\+?$", "", each) for each in track.licence.split(" or ")}
+
+
+def test_free_music_is_free_and_credited() -> None:
+    """Every track has a licence that the shipped weights can live with, and a name to thank."""
+    assert [track for track in tracks() if not licences(track) & FREE] == []
+    assert [track for track in tracks() if not track.holder or track.seconds <= 0] == []
+
+
+def test_free_music_is_listed_once_and_split() -> None:
+    """No track twice; about one in twenty is held out."""
+    listed = tracks()
+    assert len({(track.package, track.path) for track in listed}) == len(listed)
+    held = sum(track.split == "heldout" for track in listed)
+    assert 0.01 < held / len(listed) < 0.10
+
+
+def test_fetched_packages_are_not_fetched_again(tmp_path: Path) -> None:
+    """A package that is there needs neither network nor Debian."""
+    (tmp_path / "no-such-package").mkdir()
+    free_music.fetch(tmp_path, "no-such-package")
+    assert list(tmp_path.iterdir()) == [tmp_path / "no-such-package"]
+
+
+def test_without_debian_the_sentence_says_what_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where there is no apt-get, the producer's own audio is the way."""
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(SegueError, match="a folder of your own audio"):
+        free_music.fetch(tmp_path / "cache", "some-music")

@@ -1,0 +1,82 @@
+"""The model that ships, on the recording that ships: slow, and the only test that hears music."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pyloudnorm
+import pytest
+import soundfile
+
+from segue.presets.library import SHIPPED
+from segue.presets.vocabulary import Progress, Region, Request, Result, Settings
+from segue.server.engine import Engine
+
+pytestmark = pytest.mark.slow
+EXCERPT = Path(str(SHIPPED)) / "excerpts" / "feelings.flac"
+REGION_SECONDS, NEW_SECONDS = 4.0, 4.0
+RATE = 44100
+
+
+@pytest.fixture(scope="module")
+def engine() -> Engine:
+    """The shipped model; its hashes are checked on the way."""
+    return Engine.load("segue-small")
+
+
+def run(engine: Engine, out: Path, settings: Settings) -> Result:
+    """Continue the excerpt's first seconds."""
+    region = Region(path=str(EXCERPT), start_seconds=0.0, length_seconds=REGION_SECONDS)
+    request = Request(id="job", region=region, new_seconds=NEW_SECONDS, seed=1, settings=settings)
+
+    def ignore(progress: Progress) -> None:
+        """Nobody listens."""
+
+    return engine.run(request, out, ignore)
+
+
+@pytest.fixture(scope="module")
+def continued(
+    engine: Engine, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Result, np.ndarray]:
+    """One full job: its result and the new samples with the two seconds before them."""
+    out = tmp_path_factory.mktemp("shipped") / "out.wav"
+    result = run(engine, out, Settings())
+    return result, soundfile.read(out, start=int((REGION_SECONDS - 2) * RATE))[0]
+
+
+def test_optimization_meets_the_overlap(continued: tuple[Result, np.ndarray]) -> None:
+    """Seventy iterations bring the overlap's error to a fifth of where it began."""
+    result, _ = continued
+    assert result.loss_last < 0.2 * result.loss_first
+
+
+def test_loudness_goes_on(continued: tuple[Result, np.ndarray]) -> None:
+    """What is new is as loud as what was there, within 6 LU."""
+    _, audio = continued
+    meter = pyloudnorm.Meter(RATE)
+    before, after = audio[: 2 * RATE], audio[2 * RATE :]
+    step = meter.integrated_loudness(after) - meter.integrated_loudness(before)
+    assert abs(step) < 6
+
+
+def test_the_seam_does_not_click(continued: tuple[Result, np.ndarray]) -> None:
+    """Spectral flux around the seam stays within what the recording itself does."""
+    _, audio = continued
+    mono, hop = audio.mean(axis=1), 256
+    frames = np.lib.stride_tricks.sliding_window_view(mono, 1024)[::hop]
+    spectra = np.abs(np.fft.rfft(frames * np.hanning(1024), axis=1))
+    flux = np.maximum(np.diff(np.log1p(spectra), axis=0), 0).sum(axis=1)
+    seam = 2 * RATE // hop
+    own = flux[: seam - RATE // 4 // hop]
+    around = flux[seam - RATE // 4 // hop : seam + RATE // 20 // hop]
+    assert around.max() <= own.max()
+
+
+def test_same_request_same_samples(engine: Engine, tmp_path: Path) -> None:
+    """The shipped weights repeat themselves bit for bit."""
+    for name in "ab":
+        run(engine, tmp_path / f"{name}.wav", Settings(iterations=3))
+    a, b = (soundfile.read(tmp_path / f"{n}.wav", dtype="int16")[0] for n in "ab")
+    assert np.array_equal(a, b)

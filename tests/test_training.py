@@ -1,0 +1,235 @@
+"""Training: it learns, stops and goes on bit for bit, and refuses what cannot work."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from segue.export import distill as distilling
+from segue.export import loop, train_decoder
+from segue.export import train as training
+from segue.export.distill import DistillConfig, distill
+from segue.export.train import TrainConfig, draw_levels, train
+from segue.export.train_decoder import DecoderTraining
+from segue.presets.vocabulary import Code, SegueError
+from segue.server.ditto.decoder import DecoderConfig
+from segue.server.ditto.mel import MelConfig
+from segue.server.ditto.network import NetworkConfig
+from segue.server.ditto.schedule import RectifiedFlow
+from segue.server.ditto.weights import load_decoder, load_generator, read_notes
+from tests.music import write_data
+
+FLOW = RectifiedFlow()
+NETWORK = NetworkConfig(frames=16, width=32, depth=1, heads=2, conv_width=16, conv_blocks=1)
+RECIPE = TrainConfig(steps=10, batch=2, warmup=2, network=NETWORK)
+Kill = Callable[[object, str, int], None]
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A few seconds of training data."""
+    return write_data(tmp_path_factory.mktemp("data"))
+
+
+@pytest.fixture(scope="module")
+def teacher(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A base model of ten steps."""
+    return train(data, tmp_path_factory.mktemp("teacher"), RECIPE, "cpu")
+
+
+@pytest.fixture
+def checkpoint_often(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A line of the curve every two steps, and a checkpoint with each."""
+    monkeypatch.setattr(loop, "CHECKPOINT_SECONDS", 0.0)
+    monkeypatch.setattr(loop, "LOG_STEPS", 2)
+
+
+@pytest.fixture
+def kill(monkeypatch: pytest.MonkeyPatch) -> Kill:
+    """`kill(module, loss, n)`: the run dies as that module's loss is asked for the n-th time."""
+
+    def arm(module: object, name: str, call: int) -> None:
+        loss, calls = getattr(module, name), iter(range(1, 1000))
+
+        def deadly(*arguments: object) -> object:
+            if next(calls) == call:
+                raise KeyboardInterrupt
+            return loss(*arguments)
+
+        monkeypatch.setattr(module, name, deadly)
+
+    return arm
+
+
+def curve(folder: Path) -> list[tuple[str, str]]:
+    """Step and loss of each line; the third column is wall-clock time."""
+    lines = (folder / "curve.tsv").read_text().splitlines()
+    return [(step, loss) for step, loss, _ in (line.split("\t") for line in lines)]
+
+
+def checkpoint_step(folder: Path) -> int:
+    """The step a run would go on from."""
+    return int(torch.load(folder / "checkpoint.pt", weights_only=True)["step"])
+
+
+def assert_same_run(a: Path, b: Path) -> None:
+    """Two weights files hold the same bits, and their folders the same curve."""
+    one, other = load_file(a), load_file(b)
+    assert one.keys() == other.keys()
+    assert [name for name in one if not torch.equal(one[name], other[name])] == []
+    assert curve(a.parent) == curve(b.parent)
+
+
+def test_training_lowers_the_loss(
+    data: Path, tmp_path: Path, checkpoint_often: None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Sixty steps on a few seconds of music are enough to see it."""
+    recipe = TrainConfig(steps=60, batch=4, warmup=2, rate=1e-2, network=NETWORK)
+    path = train(data, tmp_path, recipe, "cpu")
+    losses = [float(loss) for _, loss in curve(tmp_path)]
+    assert len(losses) == 30
+    assert sum(losses[-5:]) < 0.8 * sum(losses[:5])
+    assert load_generator(path)[0].config == NETWORK
+    assert "steps=60" in read_notes(path)["train"]
+    assert "held-out x0 error at t = 0.95" in capsys.readouterr().out
+
+
+def test_killed_training_goes_on_to_the_same_weights(
+    data: Path, tmp_path: Path, checkpoint_often: None, kill: Kill
+) -> None:
+    """Stopped between two checkpoints, it ends with the bits and the curve of an unbroken run."""
+    whole = train(data, tmp_path / "whole", RECIPE, "cpu")
+    kill(training, "base_loss", 8)
+    with pytest.raises(KeyboardInterrupt):
+        train(data, tmp_path / "killed", RECIPE, "cpu")
+    assert checkpoint_step(tmp_path / "killed") == 6
+    with (tmp_path / "killed" / "curve.tsv").open("a") as file:
+        file.write("8\t0.1\t1\n")  # the checkpoint that should follow never came
+    assert_same_run(train(data, tmp_path / "killed", RECIPE, "cpu"), whole)
+
+
+def test_killed_distillation_goes_on_to_the_same_weights(
+    data: Path, teacher: Path, tmp_path: Path, checkpoint_often: None, kill: Kill
+) -> None:
+    """The same for the student."""
+    recipe = DistillConfig(steps=8, batch=2, warmup=2)
+    whole = distill(data, teacher, tmp_path / "whole", recipe, "cpu")
+    kill(distilling, "consistency_loss", 6)
+    with pytest.raises(KeyboardInterrupt):
+        distill(data, teacher, tmp_path / "killed", recipe, "cpu")
+    assert checkpoint_step(tmp_path / "killed") == 4
+    assert_same_run(distill(data, teacher, tmp_path / "killed", recipe, "cpu"), whole)
+    assert set(read_notes(whole)) == {"train", "distill"}
+
+
+def test_killed_decoder_goes_on_to_the_same_weights(
+    data: Path, tmp_path: Path, checkpoint_often: None, kill: Kill
+) -> None:
+    """The same for the decoder."""
+    network = DecoderConfig(width=16, depth=1, griffin_lim=1)
+    recipe = DecoderTraining(steps=6, batch=1, frames=16, warmup=2, network=network)
+
+    def run(name: str) -> Path:
+        return train_decoder.train_decoder(data, tmp_path / name, recipe, "cpu")
+
+    whole = run("whole")
+    kill(train_decoder, "decoder_loss", 6)
+    with pytest.raises(KeyboardInterrupt):
+        run("killed")
+    assert checkpoint_step(tmp_path / "killed") == 4
+    assert_same_run(run("killed"), whole)
+    assert load_decoder(whole).config == network
+
+
+def test_finished_training_does_nothing_more(data: Path, teacher: Path) -> None:
+    """Asked again, it writes the same weights without a step."""
+    before = load_file(teacher)
+    after = load_file(train(data, teacher.parent, RECIPE, "cpu"))
+    assert all(torch.equal(before[name], after[name]) for name in before)
+
+
+def test_loss_that_is_not_finite_stops_the_run(
+    data: Path, tmp_path: Path, checkpoint_often: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The sentence says what to do, and the last good checkpoint is the one that stays."""
+    loss, calls = training.base_loss, iter(range(1, 1000))
+    monkeypatch.setattr(
+        training, "base_loss", lambda *a: loss(*a) * (math.nan if next(calls) == 6 else 1)
+    )
+    with pytest.raises(SegueError, match=r"at step 5.*lower --rate"):
+        train(data, tmp_path, RECIPE, "cpu")
+    state = torch.load(tmp_path / "checkpoint.pt", weights_only=True)
+    assert state["step"] == 4
+    assert all(weight.isfinite().all() for weight in state["model"].values())
+
+
+def test_gradient_that_is_not_finite_stops_the_run(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A finite loss may have an infinite slope; no weight takes it."""
+    monkeypatch.setattr(training, "base_loss", lambda m, *_: m.head.bias.sum().square().sqrt())
+    with pytest.raises(SegueError, match="gradient nan at step 0"):
+        train(data, tmp_path, RECIPE, "cpu")
+
+
+def test_checkpoint_of_another_model_is_refused(data: Path, tmp_path: Path) -> None:
+    """So is a file that is no checkpoint; neither is overwritten."""
+    (tmp_path / "checkpoint.pt").write_bytes(b"nothing of the kind")
+    with pytest.raises(SegueError, match="give --out another folder"):
+        train(data, tmp_path, RECIPE, "cpu")
+    assert (tmp_path / "checkpoint.pt").read_bytes() == b"nothing of the kind"
+    wide = NetworkConfig(frames=16, width=64, depth=1, heads=2, conv_width=16, conv_blocks=1)
+    train(data, tmp_path / "a", TrainConfig(steps=1, batch=1, network=NETWORK), "cpu")
+    with pytest.raises(SegueError, match="give --out another folder"):
+        train(data, tmp_path / "a", TrainConfig(steps=1, batch=1, network=wide), "cpu")
+
+
+def test_missing_audio_is_said_before_training(data: Path, tmp_path: Path) -> None:
+    """The decoder reads the sources themselves; one that is gone is named at once."""
+    moved = write_data(tmp_path / "moved")
+    (moved / "a.wav").unlink()
+    with pytest.raises(SegueError, match=r"a\.wav is gone") as caught:
+        train_decoder.train_decoder(moved, tmp_path / "out", DecoderTraining(), "cpu")
+    assert caught.value.code == Code.MISSING_FILE
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"steps": 0}, {"batch": 0}, {"rate": 0.0}, {"rate": math.nan}, {"rate": math.inf}]
+)
+def test_pace_that_cannot_work_is_refused(wrong: dict[str, float]) -> None:
+    """Counts from 1, a rate between 0 and 1."""
+    with pytest.raises(SegueError, match="at least 1"):
+        TrainConfig(**wrong)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("frames", [1, 16])
+def test_audio_windows_are_the_sources_own_samples(data: Path, frames: int) -> None:
+    """Stereo of exactly frames x hop samples, the same for the same generator."""
+    audio = train_decoder.AudioWindows(data, "train", MelConfig())
+    a, b = (audio.draw(3, frames, torch.Generator().manual_seed(0)) for _ in range(2))
+    assert a.shape == (3, 2, frames * 512)
+    assert torch.equal(a, b)
+    assert float(a.abs().max()) > 0.1
+
+
+def test_levels_lean_to_the_noisy_end_and_keep_their_limits() -> None:
+    """Never below the lowest level, where 1/t would blow up, never above t_max."""
+    t = draw_levels(10000, torch.Generator().manual_seed(0), FLOW.t_max)
+    assert float(t.min()) >= training.LOWEST_T
+    assert float(t.max()) <= FLOW.t_max
+    assert float(t.median()) > 0.5
+
+
+def test_both_methods_are_distilled(data: Path, teacher: Path, tmp_path: Path) -> None:
+    """Both make a student of the teacher's shape; a third method is an error that lists them."""
+    for method in ("ctm", "cm"):
+        recipe = DistillConfig(method=method, steps=2, batch=1)
+        path = distill(data, teacher, tmp_path / method, recipe, "cpu")
+        assert load_generator(path)[0].config == NETWORK
+    with pytest.raises(SegueError, match="no method 'lcm'; there are: ctm, cm"):
+        DistillConfig(method="lcm")

@@ -1,0 +1,190 @@
+"""The workshop from the command line: a folder of audio in, a model the engine plays out."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from segue.export import ship as shipping
+from segue.presets.vocabulary import SegueError
+from segue.server.ditto.decoder import Decoder
+from segue.server.ditto.onnx_decoder import INPUT, OUTPUT
+from segue.server.ditto.weights import check_manifest, save_decoder, save_generator
+from segue.server.engine import Engine
+from tests.music import write_track
+from tests.test_cli import invoke
+from tests.tiny import SCALE, random_decoder, random_network
+
+
+@pytest.fixture
+def weights(tmp_path: Path) -> Path:
+    """A folder with what `segue distill` and `segue train-decoder` write, tiny."""
+    save_generator(tmp_path / "generator.safetensors", random_network(), SCALE, {"train": "x"})
+    save_decoder(tmp_path / "decoder.safetensors", random_decoder(), {})
+    return tmp_path
+
+
+@pytest.fixture
+def quick_export(tiny_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The ONNX export, which takes seconds, gives what it gave for `tiny_model`."""
+
+    def copy(decoder: Decoder, path: Path) -> None:
+        shutil.copy(tiny_model / "decoder.onnx", path)
+
+    monkeypatch.setattr(shipping, "export_decoder", copy)
+
+
+def export(weights: Path, out: Path) -> tuple[int, str, str]:
+    """`segue export` of the weights in a folder."""
+    generator, decoder = weights / "generator.safetensors", weights / "decoder.safetensors"
+    return invoke(
+        "export", "--generator", str(generator), "--decoder", str(decoder), "--out", str(out)
+    )
+
+
+def test_help_lists_the_workshop() -> None:
+    """The commands have a panel of their own."""
+    shown = invoke("--help")[1].split("Train your own model")[1]
+    for command in ("data", "train", "distill", "train-decoder", "export"):
+        assert f" {command} " in shown
+
+
+def test_data_train_distill_and_decoder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The whole way on the defaults' own folders, one step each; then everything can go on."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "loops").mkdir()
+    write_track(tmp_path / "loops" / "one.wav", 6.5)
+    (tmp_path / "loops" / "bad.wav").write_bytes(b"RIFF")
+    code, shown, _ = invoke("data", "loops")
+    assert code == 0
+    assert shown.splitlines()[0].startswith(f"skipped {tmp_path / 'loops' / 'bad.wav'}: ")
+    assert shown.splitlines()[1] == f"packed {tmp_path / 'loops' / 'one.wav'}: 6 s for train"
+    assert "0.00 hours to train on, 0.00 held out, 1 files skipped" in shown
+    once = ("--steps", "1", "--batch", "1", "--device", "cpu")
+    for command, wrote in (
+        ("train", Path("train/base/base.safetensors")),
+        ("distill", Path("train/ctm/generator.safetensors")),
+        ("train-decoder", Path("train/decoder/decoder.safetensors")),
+    ):
+        code, shown, said = invoke(command, *once)
+        assert (code, said) == (0, "")
+        assert shown.endswith(f"wrote {wrote}\n")
+        assert wrote.is_file()
+
+
+def test_export_makes_a_model_the_engine_loads(weights: Path, quick_export: None) -> None:
+    """float16 weights, a decoder equal to torch's, and a manifest with all one needs to know."""
+    out = weights / "models" / "mine"
+    code, shown, _ = export(weights, out)
+    assert code == 0
+    assert "torch and ONNX differ by" in shown
+    stored = load_file(out / "generator.safetensors")
+    assert stored["net.head.weight"].dtype == torch.float16
+    assert stored["scale.std"].dtype == torch.float32
+    manifest = check_manifest(out)
+    assert manifest.pop("sha256").keys() == {"generator.safetensors", "decoder.onnx"}  # type: ignore[attr-defined]
+    assert manifest == {
+        "sample_rate": 44100,
+        "hop": 512,
+        "bands": 128,
+        "opset": 20,
+        "input": {"name": INPUT, "dtype": "float32", "shape": ["batch", 256, "frames"]},
+        "output": {"name": OUTPUT, "dtype": "float32", "shape": ["batch", 2, "512 * frames"]},
+    }
+    assert Engine.load(str(out)).frames == 512
+
+
+def test_manifest_tells_the_truth_about_the_decoder(tiny_model: Path) -> None:
+    """Names, types, shapes and opset are those in the ONNX file."""
+    import onnx
+
+    model = onnx.load(tiny_model / "decoder.onnx")
+    told = json.loads(json.dumps(shipping.facts(random_decoder().mel)))
+    assert [each.version for each in model.opset_import if each.domain == ""] == [told["opset"]]
+    for key, (value,) in (("input", model.graph.input), ("output", model.graph.output)):
+        dims = [d.dim_value or d.dim_param for d in value.type.tensor_type.shape.dim]
+        assert (value.name, dims[:2]) == (told[key]["name"], told[key]["shape"][:2])
+        assert value.type.tensor_type.elem_type == onnx.TensorProto.FLOAT
+
+
+def test_decoders_that_differ_are_not_shipped(weights: Path, quick_export: None) -> None:
+    """An ONNX file of other weights is found out, and there is no manifest to load it by."""
+    decoder = random_decoder()
+    torch.nn.init.normal_(decoder.leave.weight)
+    save_decoder(weights / "decoder.safetensors", decoder, {})
+    code, _, said = export(weights, weights / "mine")
+    assert code == 1
+    assert "the ONNX decoder differs by" in said
+    assert not (weights / "mine" / "manifest.json").exists()
+
+
+def test_weights_beyond_half_precision_are_not_shipped(weights: Path) -> None:
+    """70000 is infinite in float16; the export says so instead of shipping it."""
+    network = random_network()
+    torch.nn.init.constant_(network.head.weight, 70000.0)
+    save_generator(weights / "generator.safetensors", network, SCALE, {})
+    with pytest.raises(SegueError, match=r"head\.weight holds NaN or infinite"):
+        shipping.ship(
+            weights / "generator.safetensors", weights / "decoder.safetensors", weights / "mine"
+        )
+    assert not (weights / "mine" / "manifest.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (("data",), "give either a folder of audio or --free"),
+        (("data", "loops", "--free"), "give either a folder of audio or --free"),
+        (("data", "gone"), "there is no folder gone"),
+        (("data", "notes.txt"), "there is no folder notes.txt"),
+        (("data", "loops"), "no audio in loops"),
+        (("data", "--free"), "apt-get is not here"),
+        (("train",), "make it with `segue data MUSIC --out train/data`"),
+        (("train", "--data", "gone"), "gone holds no training data"),
+        (("train", "--steps", "0"), "steps and batch must be at least 1"),
+        (("train", "--rate", "nan"), "the rate above 0"),
+        (("train", "--device", "tpu"), "no device 'tpu'; there are: cpu, cuda"),
+        (("train-decoder",), "make it with `segue data MUSIC --out train/data`"),
+        (("distill",), "can't use train/base/base.safetensors"),
+        (("distill", "--method", "lcm"), "no method 'lcm'; there are: ctm, cm"),
+        (("export", "--out", "model"), "can't use train/ctm/generator.safetensors"),
+    ],
+)
+def test_bad_input_is_one_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...], sentence: str
+) -> None:
+    """What the user can act on: one line on stderr, exit code 1, no traceback, nothing written."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    (tmp_path / "loops").mkdir()
+    (tmp_path / "notes.txt").write_text("no audio")
+    code, _, said = invoke(*arguments)
+    assert code == 1
+    assert said.startswith("segue: ")
+    assert said.count("\n") == 1
+    assert sentence in said
+    assert not (tmp_path / "model").exists()
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device here")
+def test_a_device_that_is_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Asking for CUDA without one is said at once."""
+    monkeypatch.chdir(tmp_path)
+    code, _, said = invoke("train", "--device", "cuda")
+    assert code == 1
+    assert "no CUDA device here; use --device cpu" in said
+
+
+def test_a_file_in_the_way_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the disk refuses is said in the disk's words."""
+    monkeypatch.chdir(tmp_path)
+    write_track(tmp_path / "a.wav", 3.5)
+    (tmp_path / "out").write_text("in the way")
+    code, _, said = invoke("data", ".", "--out", "out")
+    assert (code, said.count("\n")) == (1, 1)
+    assert "File exists" in said or "Not a directory" in said
