@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import os
 import subprocess
 import sys
 import tomllib
@@ -120,6 +121,21 @@ def test_imports_are_light(module: str, heavy: tuple[str, ...]) -> None:
         [sys.executable, "-c", program], capture_output=True, text=True, check=True
     )
     assert done.stdout.split() == []
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only GNU's OpenMP shows its settings")
+@pytest.mark.parametrize("module", ["segue.server.engine", "segue.export.train"])
+def test_torch_threads_sleep_while_they_wait(module: str) -> None:
+    """OpenMP itself says that it got the policy, so it was set before torch was loaded."""
+    program = f"import os; os.environ.pop('OMP_WAIT_POLICY', None); import {module}"
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={**os.environ, "OMP_DISPLAY_ENV": "TRUE"},
+    )
+    assert "OMP_WAIT_POLICY = 'PASSIVE'" in done.stderr
 
 
 def test_no_file_is_named_vaguely() -> None:

@@ -24,8 +24,11 @@ class OnnxDecoder:
                 "ONNX Runtime is not installed: pip install 'segue[cpu]' or 'segue[cuda]'",
             ) from error
         providers = [p for p in PROVIDERS if p in onnxruntime.get_available_providers()]
+        options = onnxruntime.SessionOptions()
+        # Threads that spin take the cores from the DAW; asleep they were faster even alone.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         try:
-            self._session = onnxruntime.InferenceSession(str(path), providers=providers)
+            self._session = onnxruntime.InferenceSession(str(path), options, providers=providers)
         except Exception as error:  # its exception classes share no documented base
             raise SegueError(Code.NO_MODEL, f"can't use {path}: {error}") from error
 
