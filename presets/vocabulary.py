@@ -55,7 +55,7 @@ class Settings(Word):
     iterations: int = Field(default=70, ge=1, le=1000)  # K
     decode_steps: int = Field(default=2, ge=1, le=8)  # T
     gamma: float = Field(default=0.2, ge=0, le=1)  # CTM stochasticity, Alg. 1
-    learning_rate: float = Field(default=0.03, gt=0, le=1)
+    learning_rate: float = Field(default=0.02, gt=0, le=1)
 
 
 class Request(Word):
