@@ -115,6 +115,9 @@ def export(
     decoder: Annotated[Path, typer.Option(help="What `segue train-decoder` wrote.")] = (
         TRAIN / "decoder" / "decoder.safetensors"
     ),
+    teacher: Annotated[
+        Path | None, typer.Option(help="The base model, to keep it for further distillation.")
+    ] = None,
     griffin_lim: Annotated[
         int | None,
         typer.Option(min=0, max=64, help="Iterations on phases.", show_default="the decoder's"),
@@ -124,7 +127,7 @@ def export(
     from segue.export.ship import ship
 
     with _disk_trouble_said():
-        difference = ship(generator, decoder, out, griffin_lim)
+        difference = ship(generator, decoder, out, teacher=teacher, griffin_lim=griffin_lim)
     typer.echo(f"wrote {out}; torch and ONNX differ by {difference:.1e} of full scale at most")
 
 

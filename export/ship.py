@@ -17,6 +17,7 @@ from segue.server.ditto.weights import (
     load_decoder,
     load_generator,
     read_notes,
+    save_decoder,
     save_generator,
     write_manifest,
 )
@@ -25,9 +26,17 @@ PARITY_FRAMES = 96
 TOLERANCE = 1e-3  # Griffin-Lim divides by magnitudes near zero, and rounding grows with each turn
 
 
-def ship(generator: Path, decoder: Path, folder: Path, griffin_lim: int | None = None) -> float:
-    """Write generator, ONNX decoder and manifest into `folder`.
+def ship(
+    generator: Path,
+    decoder: Path,
+    folder: Path,
+    *,
+    teacher: Path | None = None,
+    griffin_lim: int | None = None,
+) -> float:
+    """Write generator, ONNX decoder and manifest into `folder`, and what training goes on from.
 
+    The latter is the decoder's weights, and the base model's if `teacher` is given.
     `griffin_lim` iterations instead of the decoder's own number refine its phases; more sound
     better and take longer.
 
@@ -37,15 +46,19 @@ def ship(generator: Path, decoder: Path, folder: Path, griffin_lim: int | None =
     if find_spec("onnxscript") is None:
         text = "writing ONNX needs more packages: pip install 'segue[export]'"
         raise SegueError(Code.UNSUPPORTED, text)
-    network, scale = load_generator(generator)
+    sources = {"generator.safetensors": generator}
+    if teacher is not None:
+        sources["base.safetensors"] = teacher
+    loaded = {name: (*load_generator(path), read_notes(path)) for name, path in sources.items()}
     model = load_decoder(decoder)
     if griffin_lim is not None:
         model.config = replace(model.config, griffin_lim=griffin_lim)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "manifest.json").unlink(missing_ok=True)  # until all is well there is no model
-    target = folder / "generator.safetensors"
-    save_generator(target, network, scale, read_notes(generator), torch.float16)
-    load_generator(target)  # a weight beyond float16's range would be infinite now
+    for name, (network, scale, notes) in loaded.items():
+        save_generator(folder / name, network, scale, notes, torch.float16)
+        load_generator(folder / name)  # a weight beyond float16's range would be infinite now
+    save_decoder(folder / "decoder.safetensors", model, read_notes(decoder), torch.float16)
     export_decoder(model, folder / "decoder.onnx")
     difference = parity(model, folder / "decoder.onnx")
     if not difference <= TOLERANCE:

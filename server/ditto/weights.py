@@ -39,9 +39,12 @@ def save_generator(
     _write(path, tensors, GENERATOR, asdict(model.config), notes)
 
 
-def save_decoder(path: Path, model: Decoder, notes: Mapping[str, str]) -> None:
-    """Write the decoder's weights and sizes, for `segue export` and further training."""
-    _write(path, _named(model), DECODER, asdict(model.config), notes)
+def save_decoder(
+    path: Path, model: Decoder, notes: Mapping[str, str], dtype: torch.dtype = torch.float32
+) -> None:
+    """Write the decoder's weights as `dtype`, and its sizes: for `segue export` and training."""
+    tensors = {name: tensor.to(dtype) for name, tensor in _named(model).items()}
+    _write(path, tensors, DECODER, asdict(model.config), notes)
 
 
 def load_generator(path: Path) -> tuple[SegueSmall, MelScale]:
