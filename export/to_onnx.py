@@ -11,7 +11,7 @@ import torch
 from segue.server.ditto.decoder import Decoder
 from segue.server.ditto.onnx_decoder import INPUT, OUTPUT
 
-OPSET = 20  # the first whose DFT takes its axis as an input, as torch's exporter writes it
+OPSET = 20  # read by every ONNX Runtime we allow (1.20 and newer)
 
 
 def export_decoder(model: Decoder, path: Path) -> None:

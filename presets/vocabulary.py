@@ -43,7 +43,6 @@ class Outpaint(Word):
 
     kind: Literal["outpaint"] = "outpaint"
     overlap_seconds: float = Field(default=1.0, ge=0.25, le=3.0)
-    weight: float = Field(default=1.0, gt=0, le=1000)
 
 
 Control = Outpaint  # a union, told apart by `kind`, as soon as there are two

@@ -137,12 +137,14 @@ def test_closed_ranges(model: Any, key: str, lowest: float, highest: float) -> N
 
 
 @pytest.mark.parametrize(
-    ("model", "key", "highest"), [(Outpaint, "weight", 1000.0), (Settings, "learning_rate", 1.0)]
+    ("model", "key", "highest"), [(Request, "new_seconds", 180.0), (Settings, "learning_rate", 1.0)]
 )
 def test_positive_ranges(model: Any, key: str, highest: float) -> None:
     """Zero is not in the range, its upper end is."""
+    rest = REQUEST if model is Request else {}
     tried = [0.0, 5e-324, highest, highest + 1e-9, math.nan]
-    assert [_accepts(model, {key: value}) for value in tried] == [False, True, True, False, False]
+    accepted = [_accepts(model, {**rest, key: value}) for value in tried]
+    assert accepted == [False, True, True, False, False]
 
 
 def test_words_do_not_change() -> None:
