@@ -8,8 +8,8 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from segue.bridge import training_commands
-from segue.presets.vocabulary import MAX_SEED, SegueError
+from segue.bridge import evaluate_commands, training_commands
+from segue.presets.vocabulary import MAX_GUIDANCE, MAX_SEED, SegueError
 
 # The defaults of the other rooms, repeated so that `--help` need not import them; a test
 # compares them.
@@ -112,6 +112,14 @@ def outpaint(
         typer.Option(help="How long the region is.", show_default="to the end of the file"),
     ] = None,
     preset: Annotated[str, typer.Option(help="A preset's name, or a TOML file.")] = "continue",
+    tag: Annotated[
+        list[str] | None,
+        typer.Option(help="A kind of music to go for, e.g. strings; may be given repeatedly."),
+    ] = None,
+    guidance: Annotated[
+        float | None,
+        typer.Option(min=1, max=MAX_GUIDANCE, help="How strictly.", show_default="the preset's"),
+    ] = None,
     out: Annotated[
         Path | None,
         typer.Option("--out", "-o", help="The clip to write.", show_default="IN-segue.wav"),
@@ -129,6 +137,8 @@ def outpaint(
         new_seconds=seconds,
         seed=seed,
         preset=preset,
+        tags=tuple(tag or ()),
+        guidance=guidance,
     )
 
     def load() -> offline.Run:
@@ -178,6 +188,7 @@ def demo(
 
 
 training_commands.register(app)
+app.add_typer(evaluate_commands.evaluate, name="evaluate", rich_help_panel="Train your own model")
 
 
 @app.command(hidden=True)

@@ -20,6 +20,7 @@ from segue.presets.vocabulary import (
     Request,
     Result,
     SegueError,
+    Settings,
 )
 
 Run = Callable[[Request, Path, Callable[[Progress], None]], Result]
@@ -33,10 +34,13 @@ def ask(
     new_seconds: float,
     seed: int | None,
     preset: str,
+    tags: tuple[str, ...] = (),
+    guidance: float | None = None,
 ) -> Request:
     """The request for a region of `source`, which goes to the file's end unless told otherwise.
 
-    Without a seed one is drawn. Raises SegueError naming whatever does not fit.
+    Without a seed one is drawn; tags and guidance replace the preset's. Raises SegueError
+    naming whatever does not fit.
     """
     chosen = load_preset(preset)
     if length_seconds is None:
@@ -44,6 +48,8 @@ def ask(
         if length_seconds <= 0:
             text = f"--start {start_seconds:g} is not before the end of {source}: choose less"
             raise SegueError(Code.BAD_REGION, text)
+    style = {"tags": tags or None, "guidance": guidance}
+    given = {name: value for name, value in style.items() if value is not None}
     try:
         return Request(
             id="outpaint",
@@ -55,7 +61,7 @@ def ask(
             new_seconds=new_seconds,
             seed=secrets.randbelow(MAX_SEED + 1) if seed is None else seed,
             controls=chosen.controls,
-            settings=chosen.settings,
+            settings=Settings(**{**chosen.settings.model_dump(), **given}),
         )
     except ValidationError as error:
         raise SegueError(Code.BAD_REQUEST, sentence(error)) from error

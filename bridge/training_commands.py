@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from itertools import chain
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from segue.presets.library import model_folder
 from segue.presets.vocabulary import Code, SegueError
 
 TRAIN = Path("train")
@@ -18,6 +21,10 @@ Steps = Annotated[int | None, typer.Option(help="Steps in all.", show_default="t
 Batch = Annotated[int | None, typer.Option(help="Windows a step.", show_default="the recipe's")]
 Rate = Annotated[float | None, typer.Option(help="Learning rate.", show_default="the recipe's")]
 Seed = Annotated[int, typer.Option(min=0, help="Same seed, same data, same weights.")]
+From = Annotated[
+    str | None,
+    typer.Option("--from", help="Weights to start from: a file, a folder or a model's name."),
+]
 Device = Annotated[str | None, typer.Option(help="cpu or cuda.", show_default="cuda if there")]
 
 
@@ -25,47 +32,82 @@ def data(
     folder: Annotated[Path | None, typer.Argument(help="Your audio.", show_default=False)] = None,
     out: Annotated[Path, typer.Option(help="Folder to write to.")] = TRAIN / "data",
     free: Annotated[bool, typer.Option("--free", help="Fetch free music from Debian.")] = False,
-    cache: Annotated[Path, typer.Option(help="Where --free keeps it.")] = TRAIN / "packages",
+    licences: Annotated[
+        str, typer.Option(help="Those that music not your own may have.")
+    ] = "cc0,cc-by,cc-by-sa,pd,mit",
+    midi: Annotated[str | None, typer.Option(help="A folder of MIDI files, or builtin.")] = None,
+    soundfont: Annotated[Path | None, typer.Option(help="The .sf2 file that plays them.")] = None,
+    mel: Annotated[str, typer.Option(help="segue, or paper for --network paper-unet.")] = "segue",
+    cache: Annotated[Path, typer.Option(help="Where fetched and played music is kept.")] = (
+        TRAIN / "packages"
+    ),
 ) -> None:
-    """Make training data from a folder of audio, or from free music."""
-    if (folder is None) != free:
-        raise SegueError(Code.BAD_REQUEST, "give either a folder of audio or --free")
+    """Make training data: a folder of audio, free music, MIDI files, or several of them."""
+    if folder is None and not free and midi is None:
+        raise SegueError(Code.BAD_REQUEST, "give either a folder of audio or --free or --midi")
     if folder is not None and not folder.is_dir():
         raise SegueError(Code.MISSING_FILE, f"there is no folder {folder}")
-    from segue.export.dataset import Packed, folder_sources, pack
-    from segue.export.free_music import free_sources
-    from segue.server.ditto.mel import MelConfig
+    from segue.export.dataset import Packed, pack
+    from segue.export.free_music import free_sources, parse_licences
+    from segue.export.midi import midi_sources
+    from segue.export.sources import folder_sources, read_tags
+    from segue.server.ditto.mel import mel_named
 
-    mel, hours, skipped = MelConfig(), {"train": 0.0, "heldout": 0.0}, 0
+    allowed, config, skipped = parse_licences(licences), mel_named(mel), 0
+    hours: Counter[str] = Counter()
     with _disk_trouble_said():
-        sources = free_sources(cache) if folder is None else folder_sources(folder)
-        for done in pack(sources, out, mel):
+        tags, useless = read_tags(folder) if folder else ({}, [])
+        sources = chain(
+            useless,
+            folder_sources(folder, tags) if folder else (),
+            midi_sources(midi, soundfont, cache, allowed) if midi else (),
+            free_sources(cache, allowed) if free else (),
+        )
+        for number, done in enumerate(pack(sources, out, config), start=1):
             if isinstance(done, Packed):
-                seconds = done.frames * mel.hop / mel.sample_rate
-                hours[done.split] += seconds / 3600
+                seconds = done.frames * config.hop / config.sample_rate
+                hours.update({done.split: seconds / 3600, done.licence: seconds / 3600})
                 typer.echo(f"packed {done.source}: {seconds:.0f} s for {done.split}")
             else:
                 skipped += 1
                 typer.echo(f"skipped {done.source}: {done.why}")
-    split = f"{hours['train']:.2f} hours to train on, {hours['heldout']:.2f} held out"
-    typer.echo(f"{split}, {skipped} files skipped; in {out}")
+            if number % 25 == 0:
+                typer.echo(f"{number} files so far: {_split_hours(hours)}")
+    for licence in sorted(hours.keys() - {"train", "heldout"}):
+        typer.echo(f"{hours[licence]:.2f} hours {licence}")
+    typer.echo(f"{_split_hours(hours)}, {skipped} files skipped; in {out}")
+
+
+def _split_hours(hours: Mapping[str, float]) -> str:
+    train, held_out = (hours.get(split, 0.0) for split in ("train", "heldout"))
+    return f"{train:.2f} hours to train on, {held_out:.2f} held out"
 
 
 def train(
     data: TrainingData = TRAIN / "data",
     out: Out = TRAIN / "base",
+    start: From = None,
+    network: Annotated[
+        str | None, typer.Option(help="segue-small or paper-unet.", show_default="segue-small")
+    ] = None,
     steps: Steps = None,
     batch: Batch = None,
     rate: Rate = None,
     seed: Seed = 0,
     device: Device = None,
 ) -> None:
-    """Train the base model."""
+    """Train the base model, or fine-tune one on your own music."""
+    if start is not None and network is not None:
+        text = "--from goes on with the network it finds; leave out --network"
+        raise SegueError(Code.BAD_REQUEST, text)
     from segue.export import train as training
 
-    recipe = training.TrainConfig(**_given(steps=steps, batch=batch, rate=rate), seed=seed)
+    sizes = training.network_named(network or "segue-small")
+    pace = _given(steps=steps, batch=batch, rate=rate, seed=seed)
+    recipe = training.TrainConfig(**pace, network=sizes)
+    weights = start_weights(start, "base.safetensors")
     with _disk_trouble_said():
-        typer.echo(f"wrote {training.train(data, out, recipe, device)}")
+        _wrote(training.train(data, out, recipe, device, start=weights))
 
 
 def distill(
@@ -75,6 +117,9 @@ def distill(
     ),
     out: Out = TRAIN / "ctm",
     method: Annotated[str, typer.Option(help="ctm or cm.")] = "ctm",
+    snapshots: Annotated[
+        str, typer.Option(help="Steps at which to keep the weights too, e.g. 100,200,400.")
+    ] = "",
     steps: Steps = None,
     batch: Batch = None,
     rate: Rate = None,
@@ -84,27 +129,33 @@ def distill(
     """Distil the base model into one that makes music in a step or two."""
     from segue.export import distill as training
 
-    pace = _given(steps=steps, batch=batch, rate=rate)
-    recipe = training.DistillConfig(method=method, **pace, seed=seed)
+    pace = _given(steps=steps, batch=batch, rate=rate, seed=seed)
+    recipe = training.DistillConfig(method=method, **pace, snapshots=_steps_in(snapshots))
     with _disk_trouble_said():
-        typer.echo(f"wrote {training.distill(data, teacher, out, recipe, device)}")
+        _wrote(training.distill(data, teacher, out, recipe, device))
 
 
 def train_decoder(
     data: TrainingData = TRAIN / "data",
     out: Out = TRAIN / "decoder",
+    start: From = None,
+    adversarial_from: Annotated[
+        int | None, typer.Option(min=0, help="Step from which discriminators judge the audio too.")
+    ] = None,
     steps: Steps = None,
     batch: Batch = None,
     rate: Rate = None,
     seed: Seed = 0,
     device: Device = None,
 ) -> None:
-    """Train the decoder that turns a mel into audio."""
+    """Train the decoder that turns a mel into audio, or fine-tune one."""
     from segue.export import train_decoder as training
 
-    recipe = training.DecoderTraining(**_given(steps=steps, batch=batch, rate=rate), seed=seed)
+    pace = _given(steps=steps, batch=batch, rate=rate, seed=seed)
+    recipe = training.DecoderTraining(**pace, adversarial_from=adversarial_from)
+    weights = start_weights(start, "decoder.safetensors")
     with _disk_trouble_said():
-        typer.echo(f"wrote {training.train_decoder(data, out, recipe, device)}")
+        _wrote(training.train_decoder(data, out, recipe, device, start=weights))
 
 
 def export(
@@ -122,13 +173,20 @@ def export(
         int | None,
         typer.Option(min=0, max=64, help="Iterations on phases.", show_default="the decoder's"),
     ] = None,
+    preview: Annotated[
+        bool, typer.Option("--preview", help="One step of the generator as generator.onnx, too.")
+    ] = False,
 ) -> None:
     """Put trained weights together into a model that `--model` takes."""
     from segue.export.ship import ship
 
     with _disk_trouble_said():
-        difference = ship(generator, decoder, out, teacher=teacher, griffin_lim=griffin_lim)
-    typer.echo(f"wrote {out}; torch and ONNX differ by {difference:.1e} of full scale at most")
+        differences = ship(
+            generator, decoder, out, teacher=teacher, griffin_lim=griffin_lim, preview=preview
+        )
+    for name, difference in differences.items():
+        text = f"torch and ONNX differ by {difference:.1e} at most, 1 = full scale"
+        typer.echo(f"wrote {out / name}; {text}")
 
 
 COMMANDS: tuple[Callable[..., None], ...] = (data, train, distill, train_decoder, export)
@@ -140,9 +198,39 @@ def register(app: typer.Typer) -> None:
         app.command(rich_help_panel="Train your own model")(command)
 
 
-def _given(*, steps: int | None, batch: int | None, rate: float | None) -> dict[str, Any]:
+def start_weights(given: str | None, file: str) -> Path | None:
+    """The weights file that `--from` means: itself, or `file` in a folder or a shipped model.
+
+    Raises SegueError when there is none.
+    """
+    if given is None:
+        return None
+    if Path(given).is_file():
+        return Path(given)
+    folder = Path(given) if Path(given).is_dir() else model_folder(given)
+    if not (folder / file).is_file():
+        text = f"{folder} holds no {file}; give --from a weights file or a model that keeps its own"
+        raise SegueError(Code.MISSING_FILE, text)
+    return folder / file
+
+
+def _steps_in(text: str) -> tuple[int, ...]:
+    try:
+        return tuple(int(step) for step in text.split(",") if step)
+    except ValueError as error:
+        asked = f"--snapshots takes steps like 100,200,400, not {text!r}"
+        raise SegueError(Code.BAD_REQUEST, asked) from error
+
+
+def _wrote(path: Path) -> None:
+    from segue.export import ranks
+
+    if ranks.first():
+        typer.echo(f"wrote {path}")
+
+
+def _given(**options: float | None) -> dict[str, Any]:
     """What was said on the command line; the rest is the recipe's."""
-    options = {"steps": steps, "batch": batch, "rate": rate}
     return {name: value for name, value in options.items() if value is not None}
 
 

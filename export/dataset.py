@@ -1,232 +1,240 @@
-"""A training set on disk: one float16 log-mel file a track, an index, and the statistics.
+"""A training set on disk: 8-bit log-mels in pieces, an index, a manifest and the statistics.
 
-    FOLDER/index.tsv      name, source, licence, split, frames
-    FOLDER/mels/NAME.npy  (2 * bands, frames) float16, natural log, not normalised
-    FOLDER/scale.npy      (2, 2 * bands) float32: mean and deviation a band over the training split
+    FOLDER/index.tsv      name, source, package, licence, split, frames, tags
+    FOLDER/manifest.json  the mel's sizes; tracks and hours a package, licence and split
+    FOLDER/mels/NAME.npy  (channels, frames) uint8, at most 60 MiB
+    FOLDER/scale.npy      (2, channels) float32: mean and deviation a band over the training split
 
-Packing resumes: a track whose mel is newer than its audio is not read again.
+What a byte stands for is in `packed`. A track of more than 60 MiB (47 minutes) is several pieces
+of equal length, each with its row in the index. Packing resumes: a track whose pieces are newer
+than its audio is not read again, and nothing is lost before what replaces it is written.
 """
 
 from __future__ import annotations
 
-import csv
-import hashlib
+import json
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
-import soundfile
-import soxr
 import torch
 from torch import Tensor
 
+from segue.export.augment import NEPERS_A_DB, Augment, augmented, draw_change
+from segue.export.packed import (
+    STEP,
+    Packed,
+    claim,
+    load_mel,
+    manifest,
+    read_index,
+    read_mel,
+    read_scale,
+    summary,
+    to_bytes,
+    vocabulary,
+    write_index,
+    write_text,
+)
+from segue.export.sources import MIN_SECONDS, Skipped, Source, folder_sources, read_stereo
 from segue.presets.vocabulary import Code, SegueError
-from segue.server.ditto.mel import MelConfig, MelScale, log_mel
+from segue.server.ditto.mel import MelConfig, log_mel
 
-AUDIO_SUFFIXES = {".wav", ".flac", ".ogg", ".opus", ".mp3", ".aif", ".aiff"}
+__all__ = [
+    "Packed",
+    "Skipped",
+    "Source",
+    "Windows",
+    "folder_sources",
+    "load_mel",
+    "pack",
+    "read_index",
+    "read_scale",
+    "summary",
+]
+
 BLOCK_FRAMES = 4096
-MIN_SECONDS = 3.0
-SILENT_PEAK = 1e-4
+PIECE_BYTES = 60 * 2**20
+HEADER_BYTES = 128  # of a .npy file
 MIN_STD = 0.25
 
 
-@dataclass(frozen=True, kw_only=True)
-class Source:
-    """A file to learn from."""
+def pack(
+    sources: Iterable[Source | Skipped], folder: Path, config: MelConfig
+) -> Iterator[Packed | Skipped]:
+    """Compute what is missing and write index and statistics, yielding each piece as it is done.
 
-    path: Path
-    licence: str
-    split: str
-
-    @property
-    def name(self) -> str:
-        """A file name for its mel that no other path shares."""
-        digest = hashlib.sha256(str(self.path).encode()).hexdigest()[:12]
-        return f"{self.path.stem[:40]}-{digest}"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Packed:
-    """One row of the index."""
-
-    name: str
-    source: str
-    licence: str
-    split: str
-    frames: int
-
-
-@dataclass(frozen=True, kw_only=True)
-class Skipped:
-    """A file that taught nothing."""
-
-    source: str
-    why: str
-
-
-def folder_sources(folder: Path) -> list[Source]:
-    """Every audio file below `folder`; about one in twenty is held out, by a hash of its path.
-
-    Raises SegueError when there is none.
+    A file that can't be read is skipped. Raises SegueError when none is left to train on, or
+    when the folder holds another mel.
     """
-    paths = sorted(p for p in folder.resolve().rglob("*") if p.suffix.lower() in AUDIO_SUFFIXES)
-    if not paths:
-        known = " ".join(sorted(AUDIO_SUFFIXES))
-        raise SegueError(Code.MISSING_FILE, f"no audio in {folder}: it needs files in {known}")
-    names = [str(p.relative_to(folder.resolve())) for p in paths]
-    held = [hashlib.sha256(name.encode()).digest()[0] < 13 for name in names]
-    if all(held):  # a folder of one or two files
-        held = [False] * len(held)
+    (folder / "mels").mkdir(parents=True, exist_ok=True)
+    claim(folder, config)
+    rows: list[Packed] = []
+    for source in sources:
+        done = source if isinstance(source, Skipped) else _packed(source, folder, config)
+        if isinstance(done, Skipped):
+            yield done
+            continue
+        rows += done
+        yield from done
+    _save(folder / "scale.npy", _statistics(rows, folder, config))
+    write_text(folder / "manifest.json", json.dumps(manifest(rows, config), indent=1) + "\n")
+    write_index(rows, folder)
+
+
+def _packed(source: Source, folder: Path, config: MelConfig) -> list[Packed] | Skipped:
+    try:
+        str(source.path).encode()  # a name that is not Unicode can't be written to the index
+        pieces = _current_pieces(source, folder, config)
+        mel = None if pieces else _track_mel(source.path, config)
+    except (OSError, RuntimeError, ValueError) as error:  # LibsndfileError is a RuntimeError
+        said = str(source.path).encode(errors="replace").decode()
+        return Skipped(source=said, why=str(error))
+    if mel is not None:
+        pieces = _save_pieces(mel, source, folder, config)
     return [
-        Source(path=p, licence="yours", split="heldout" if out else "train")
-        for p, out in zip(paths, held, strict=True)
+        Packed(
+            name=path.stem,
+            source=str(source.path),
+            package=source.package,
+            licence=source.licence,
+            split=source.split,
+            frames=np.load(path, mmap_mode="r").shape[1],
+            tags=tuple(sorted(source.tags)),
+        )
+        for path in pieces
     ]
 
 
-def read_stereo(path: Path, sample_rate: int) -> Tensor:
-    """(2, samples) float32 at `sample_rate`; mono is doubled.
-
-    Raises soundfile.LibsndfileError, or ValueError for audio there is nothing to learn from.
-    """
-    audio, rate = soundfile.read(path, dtype="float32", always_2d=True)
-    if not np.isfinite(audio).all():
-        raise ValueError("it holds NaN or infinite samples")
-    if len(audio) < MIN_SECONDS * rate:
-        raise ValueError(f"it is shorter than {MIN_SECONDS:g} seconds")
-    if np.abs(audio).max() < SILENT_PEAK:
-        raise ValueError("it is silent")
-    stereo = audio[:, :2] if audio.shape[1] > 1 else np.repeat(audio, 2, axis=1)
-    if rate != sample_rate:
-        stereo = soxr.resample(stereo, rate, sample_rate)
-    return torch.from_numpy(np.ascontiguousarray(stereo.T))
+def _piece_path(folder: Path, source: Source, number: int) -> Path:
+    name = source.name if number == 1 else f"{source.name}.{number}"
+    return folder / "mels" / f"{name}.npy"
 
 
-def pack(sources: Iterable[Source], folder: Path, config: MelConfig) -> Iterator[Packed | Skipped]:
-    """Compute what is missing and write index and statistics, yielding each track as it is done.
-
-    A file that can't be read is skipped. Raises SegueError when none is left to train on.
-    """
-    (folder / "mels").mkdir(parents=True, exist_ok=True)
-    rows = []
-    for source in sources:
-        target = folder / "mels" / f"{source.name}.npy"
-        try:
-            mel = None if _is_current(target, source.path) else _track_mel(source.path, config)
-        except (OSError, RuntimeError, ValueError) as error:  # LibsndfileError is a RuntimeError
-            yield Skipped(source=str(source.path), why=str(error))
-            continue
-        if mel is not None:
-            _save(target, mel)
-        row = Packed(
-            name=source.name,
-            source=str(source.path),
-            licence=source.licence,
-            split=source.split,
-            frames=np.load(target, mmap_mode="r").shape[1],
-        )
-        rows.append(row)
-        yield row
-    _save(folder / "scale.npy", _statistics(rows, folder))
-    _write_index(rows, folder)
+def _pieces_there(folder: Path, source: Source) -> list[Path]:
+    pieces: list[Path] = []
+    while (path := _piece_path(folder, source, len(pieces) + 1)).exists():
+        pieces.append(path)
+    return pieces
 
 
-def _is_current(mel: Path, audio: Path) -> bool:
-    return mel.exists() and mel.stat().st_mtime >= audio.stat().st_mtime
+def _current_pieces(source: Source, folder: Path, config: MelConfig) -> list[Path]:
+    """The pieces of a track when all are as new as its audio and of today's format, else none."""
+    changed = source.path.stat().st_mtime
+    pieces = _pieces_there(folder, source)
+    for path in pieces:
+        mel = np.load(path, mmap_mode="r")
+        current = mel.dtype == np.uint8 and len(mel) == config.channels
+        if path.stat().st_mtime < changed or not current:
+            return []
+    return pieces
+
+
+def _save_pieces(mel: np.ndarray, source: Source, folder: Path, config: MelConfig) -> list[Path]:
+    """Pieces of equal length; the first is written last, so that where it is all are."""
+    most = (PIECE_BYTES - HEADER_BYTES) // config.channels
+    parts = np.array_split(mel, -(-mel.shape[1] // most), axis=1)
+    paths = [_piece_path(folder, source, number + 1) for number in range(len(parts))]
+    for path, part in reversed(list(zip(paths, parts, strict=True))):
+        _save(path, np.asfortranarray(part))  # frame after frame: a window is one stretch of it
+    for path in _pieces_there(folder, source)[len(parts) :]:  # of a longer file of that name
+        path.unlink()
+    return paths
 
 
 def _track_mel(path: Path, config: MelConfig) -> np.ndarray:
-    """The whole track's mel, made in blocks that see past their ends: memory stays bounded."""
+    """The whole track's mel, made in blocks that see past their ends."""
     audio = read_stereo(path, config.sample_rate)
     frames, margin, blocks = audio.shape[-1] // config.hop, config.n_fft // config.hop, []
     for start in range(0, frames, BLOCK_FRAMES):
         stop, first = min(start + BLOCK_FRAMES, frames), max(0, start - margin)
         last = min(stop + margin, frames)
         mel = log_mel(audio[:, first * config.hop : last * config.hop], config)
-        blocks.append(mel[:, start - first : stop - first].half().numpy())
+        blocks.append(to_bytes(mel[:, start - first : stop - first], config))
     return np.concatenate(blocks, axis=1)
 
 
 def _save(path: Path, array: np.ndarray) -> None:
     """The file as a whole or not at all."""
-    partial = path.with_suffix(".partial")
-    with partial.open("wb") as file:
-        np.save(file, array)
-    partial.replace(path)
+    partial = path.with_name(f"{path.name}.partial")
+    try:
+        with partial.open("wb") as file:
+            np.save(file, array)
+        partial.replace(path)
+    except OSError:  # a full disk gets its space back
+        partial.unlink(missing_ok=True)
+        raise
 
 
-def _write_index(rows: list[Packed], folder: Path) -> None:
-    partial = folder / "index.partial"
-    with partial.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.DictWriter(file, list(Packed.__annotations__), delimiter="\t")
-        writer.writeheader()
-        writer.writerows(asdict(row) for row in rows)
-    partial.replace(folder / "index.tsv")
-
-
-def _statistics(rows: list[Packed], folder: Path) -> np.ndarray:
-    total = count = squares = 0.0
+def _statistics(rows: list[Packed], folder: Path, config: MelConfig) -> np.ndarray:
+    """Mean and deviation a band, from how often each byte occurs in it."""
+    counts = np.zeros((config.channels, 256), np.int64)
     for row in rows:
         if row.split == "train":
-            mel = np.load(folder / "mels" / f"{row.name}.npy").astype(np.float64)
-            total, squares = total + mel.sum(1), squares + (mel**2).sum(1)
-            count += mel.shape[1]
-    if not count:
+            mel = np.load(folder / "mels" / f"{row.name}.npy", mmap_mode="r")
+            for band, values in enumerate(mel):
+                counts[band] += np.bincount(values, minlength=256)
+    total = counts[0].sum()
+    if not total:
         text = f"none of the audio can be learned from: it needs {MIN_SECONDS:g} seconds or more"
         raise SegueError(Code.NOT_AUDIO, text)
-    mean = total / count
-    std = np.sqrt(np.maximum(squares / count - mean**2, MIN_STD**2))
-    return np.stack((mean, std)).astype(np.float32)
-
-
-def read_index(folder: Path) -> list[Packed]:
-    """The packed tracks. Raises SegueError when `folder` was never packed to the end."""
-    try:
-        with (folder / "index.tsv").open(encoding="utf-8", newline="") as file:
-            return [
-                Packed(**{**row, "frames": int(row["frames"])})  # type: ignore[arg-type]
-                for row in csv.DictReader(file, delimiter="\t")
-            ]
-    except (OSError, KeyError, TypeError, ValueError) as error:
-        text = f"{folder} holds no training data; make it with `segue data MUSIC --out {folder}`"
-        raise SegueError(Code.MISSING_FILE, text) from error
-
-
-def read_scale(folder: Path) -> MelScale:
-    """The statistics of the training split."""
-    return MelScale(*torch.from_numpy(np.load(folder / "scale.npy")))
+    values = np.arange(256) * STEP + np.log(config.floor)
+    mean = counts @ values / total
+    variance = (counts * (values - mean[:, None]) ** 2).sum(1) / total
+    return np.stack((mean, np.sqrt(np.maximum(variance, MIN_STD**2)))).astype(np.float32)
 
 
 class Windows:
     """Random windows of one split, drawn with a generator: normalised mels ready to learn from.
 
-    Raises SegueError when no track is long enough.
+    `tags` are those of the training split, for both splits. Raises SegueError when no piece is
+    long enough.
     """
 
     def __init__(self, folder: Path, split: str, frames: int) -> None:
-        self.rows = [r for r in read_index(folder) if r.split == split and r.frames >= frames]
+        index = read_index(folder)
+        self.rows = [r for r in index if r.split == split and r.frames >= frames]
+        self.mel = read_mel(folder)
         if not self.rows:
-            mel = MelConfig()
-            seconds = frames * mel.hop / mel.sample_rate
+            seconds = frames * self.mel.hop / self.mel.sample_rate
             text = (
                 f"{folder} holds no {split} track of {seconds:.1f} seconds or more; add longer ones"
             )
             raise SegueError(Code.MISSING_FILE, text)
         self.folder = folder
         self.frames = frames
+        self.tags = vocabulary(index)
         self.chances = torch.tensor([float(r.frames) for r in self.rows])
         self.scale = read_scale(folder)
 
     def draw(self, n: int, generator: torch.Generator, *, gain_db: float = 0.0) -> Tensor:
-        """(n, 2 * bands, frames) normalised mels, each with a random gain of up to ±`gain_db`."""
+        """(n, channels, frames) normalised mels, each with a random gain of up to ±`gain_db`."""
         tracks = torch.multinomial(self.chances, n, replacement=True, generator=generator)
-        windows = torch.stack([self._window(self.rows[i], generator) for i in tracks])
-        gains = (torch.rand(n, 1, 1, generator=generator) * 2 - 1) * gain_db / 20 * np.log(10)
-        floor = np.log(MelConfig().floor)
+        windows = torch.stack([self._stretch(self.rows[i], generator) for i in tracks])
+        gains = (torch.rand(n, 1, 1, generator=generator) * 2 - 1) * gain_db * NEPERS_A_DB
+        floor = np.log(self.mel.floor)
         return self.scale.normalise((windows + gains).clamp(min=floor))
 
-    def _window(self, row: Packed, generator: torch.Generator) -> Tensor:
-        # opened anew each time: a map that stays open holds one of the process's file handles
-        mel = np.load(self.folder / "mels" / f"{row.name}.npy", mmap_mode="r")
-        start = int(torch.randint(row.frames - self.frames + 1, (1,), generator=generator))
-        return torch.from_numpy(mel[:, start : start + self.frames].astype(np.float32))
+    def draw_tagged(
+        self, n: int, generator: torch.Generator, augment: Augment | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """(n, channels, frames) normalised mels and (n, len(tags)) float, 1 for a tag it has."""
+        tracks = torch.multinomial(self.chances, n, replacement=True, generator=generator)
+        rows = [self.rows[i] for i in tracks]
+        windows = torch.stack([self._window(row, generator, augment) for row in rows])
+        hot = torch.tensor([[float(tag in row.tags) for tag in self.tags] for row in rows])
+        return self.scale.normalise(windows), hot.reshape(n, len(self.tags))
+
+    def _window(self, row: Packed, generator: torch.Generator, augment: Augment | None) -> Tensor:
+        if augment is None:
+            return self._stretch(row, generator)
+        change = draw_change(augment, generator)
+        need = min(change.frames_read(self.frames), row.frames)
+        return augmented(self._stretch(row, generator, need), change, self.frames, self.mel)
+
+    def _stretch(
+        self, row: Packed, generator: torch.Generator, frames: int | None = None
+    ) -> Tensor:
+        frames = frames or self.frames
+        start = int(torch.randint(row.frames - frames + 1, (1,), generator=generator))
+        return load_mel(self.folder, row, self.mel, start, frames)

@@ -2,41 +2,50 @@
 
 Local consistency on a grid of 20 teacher steps (DITTO-2 section 3.2, eq. 4): the student's jump
 t -> s is compared, at s, with the jump u -> s of its moving average after one teacher step
-t -> u. `ctm` draws s anywhere below, `cm` always takes s = 0.
+t -> u. `ctm` draws s anywhere below, `cm` always takes s = 0. Where a window has tags the
+teacher steps with classifier-free guidance, and the student learns its scale w as an input
+(Luo et al. 2023): one call a step instead of two.
 """
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from segue.export.dataset import Windows
-from segue.export.loop import Learner, Pace, device_of, learn
-from segue.export.train import report_held_out
+from segue.export.augment import Augment
+from segue.export.dataset import Windows, summary
+from segue.export.loop import Learner, Pace, autocast, device_of, learn
+from segue.export.packed import check_mel
+from segue.export.train import held_out_measure, without_tags
 from segue.presets.vocabulary import Code, SegueError
 from segue.server.ditto.ctm import Denoiser, jump
+from segue.server.ditto.network import conditioned, guided
 from segue.server.ditto.schedule import RectifiedFlow, Schedule, add_noise, grid
-from segue.server.ditto.weights import load_generator, read_notes, save_generator
+from segue.server.ditto.weights import load_generator, read_notes, save_generator, start_from
 
 TEACHER_STEPS = 20
 
 
 @dataclass(frozen=True, kw_only=True)
 class DistillConfig(Pace):
-    """Length and pace of the distillation; the paper leaves rate, batch and EMA open."""
+    """Length and pace of the distillation; the paper leaves rate, batch and EMA open.
+
+    w is drawn evenly from 1 to `guidance`.
+    """
 
     method: str = "ctm"
-    steps: int = 600
+    steps: int = 1500
     batch: int = 16
-    rate: float = 3e-4
+    rate: float = 5e-4
     ema_rate: float = 0.95
     warmup: int = 20
-    gain_db: float = 6.0
+    guidance: float = 4.0
+    tag_dropout: float = 0.5
+    augment: Augment = field(default_factory=Augment)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -90,26 +99,45 @@ def distill(
     """Distil (or go on distilling) a teacher into `folder`; returns the student's weights file."""
     device = device_of(device_name)
     teacher, scale = load_generator(teacher_path)
+    torch.manual_seed(config.seed)  # the guidance scale's weights are new
+    student = start_from(teacher_path, replace(teacher.config, guided=True)).to(device)
     teacher = teacher.to(device)
     windows = Windows(data, "train", teacher.config.frames)
-    student = copy.deepcopy(teacher).requires_grad_(True)
+    check_mel(data, teacher.config.channels)
+    windows.scale, windows.tags = scale, teacher.config.tags
     schedule = RectifiedFlow()
     ts = grid(schedule, TEACHER_STEPS).float()
     learner = Learner(folder, student, student.blocks, config)
 
     def loss() -> Tensor:
         g = learner.generator
-        x_0 = windows.draw(config.batch, g, gain_db=config.gain_db)
+        x_0, tags = windows.draw_tagged(config.batch, g, config.augment)
+        tags = without_tags(tags, config.tag_dropout, g).to(device)
+        w = (1 + torch.rand(config.batch, generator=g) * (config.guidance - 1)).to(device)
         eps = torch.randn(x_0.shape, generator=g)
         i = torch.randint(TEACHER_STEPS, (config.batch,), generator=g)
         t, u, s = (ts[j].to(device) for j in (i, i + 1, DRAW_TARGET[config.method](i, g)))
         x_t = add_noise(schedule, x_0.to(device), eps.to(device), t)
-        with torch.autocast(device.type, torch.bfloat16):
-            rows = consistency_loss(student, learner.ema, teacher, schedule, x_t, t, u, s)
-        return rows.mean()
+        networks = (
+            conditioned(student, tags, w),
+            conditioned(learner.ema, tags, w),
+            guided(teacher, tags, w),
+        )
+        with autocast(device):
+            return consistency_loss(*networks, schedule, x_t, t, u, s).mean()
 
-    learn(learner, loss)
-    report_held_out(learner.ema, data, device)
+    notes = {**read_notes(teacher_path), "distill": str(config), "data": summary(data)}
+
+    def write(path: Path) -> None:
+        save_generator(path, learner.ema, scale, notes)
+
     path = folder / "generator.safetensors"
-    save_generator(path, learner.ema, scale, {**read_notes(teacher_path), "distill": str(config)})
+    measure = held_out_measure(learner.ema, data, device)
+    if learn(learner, loss, on_snapshot=lambda n: write(snapshot(folder, n)), measure=measure):
+        write(path)
     return path
+
+
+def snapshot(folder: Path, step: int) -> Path:
+    """Where the student after `step` steps is kept."""
+    return folder / f"step-{step:05d}.safetensors"

@@ -5,14 +5,16 @@ from __future__ import annotations
 import copy
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 import torch
 from torch import Tensor, nn
 
+from segue.export import ranks
+from segue.export.curve import Curve
 from segue.presets.vocabulary import Code, SegueError
 
 CHECKPOINT_SECONDS = 120.0
@@ -22,7 +24,10 @@ M = TypeVar("M", bound=nn.Module)
 
 @dataclass(frozen=True, kw_only=True)
 class Pace:
-    """Length and pace of a run. Raises SegueError when a value cannot work."""
+    """Length and pace of a run. Raises SegueError when a value cannot work.
+
+    `batch` counts the windows of one process; at each of `snapshots` the weights are kept apart.
+    """
 
     steps: int
     batch: int
@@ -31,11 +36,27 @@ class Pace:
     warmup: int = 100
     clip: float = 1.0
     seed: int = 0
+    snapshots: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         if self.steps < 1 or self.batch < 1 or not 0 < self.rate < 1:
             text = "steps and batch must be at least 1, the rate above 0 and below 1"
             raise SegueError(Code.BAD_REQUEST, text)
+        if any(not 1 <= step <= self.steps for step in self.snapshots):
+            text = f"snapshots must be at steps from 1 to {self.steps}"
+            raise SegueError(Code.BAD_REQUEST, text)
+
+
+class Stateful(Protocol):
+    """What has a state to keep: a network, an optimizer."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything that has to be kept."""
+        ...
+
+    def load_state_dict(self, state_dict: dict[str, Any], /) -> Any:
+        """Be as what `state_dict` came from was."""
+        ...
 
 
 def device_of(name: str | None) -> torch.device:
@@ -44,7 +65,15 @@ def device_of(name: str | None) -> torch.device:
         raise SegueError(Code.BAD_REQUEST, f"no device {name!r}; there are: cpu, cuda")
     if name == "cuda" and not torch.cuda.is_available():
         raise SegueError(Code.BAD_REQUEST, "PyTorch finds no CUDA device here; use --device cpu")
-    return torch.device(name or ("cuda" if torch.cuda.is_available() else "cpu"))
+    if name == "cpu" or not torch.cuda.is_available():
+        return torch.device("cpu")
+    return ranks.own_cuda_device()
+
+
+def autocast(device: torch.device) -> torch.autocast:
+    """bfloat16 where it is safe, unless the CUDA device has none."""
+    able = device.type == "cpu" or torch.cuda.is_bf16_supported()
+    return torch.autocast(device.type, torch.bfloat16, enabled=able)
 
 
 def warmup_cosine(step: int, steps: int, warmup: int) -> float:
@@ -72,14 +101,17 @@ def optimizers(model: nn.Module, matrices: nn.Module, rate: float) -> list[torch
 class Learner(Generic[M]):
     """Everything a run needs to stop and go on. `model` learns, `ema` is what ships.
 
-    `matrices` is the part of `model` whose 2-D weights Muon takes. A checkpoint in `folder` is
-    gone on from; raises SegueError when it is another model's.
+    `matrices` is the part of `model` whose 2-D weights Muon takes. `companions` (a discriminator,
+    its optimizer) are kept in the checkpoint under their names; the recipe alone updates them. A
+    checkpoint in `folder` is gone on from, and a companion it does not know yet stays as given;
+    raises SegueError when the checkpoint is another model's or of another number of processes.
     """
 
     folder: Path
     model: M
     matrices: nn.Module
     pace: Pace
+    companions: Mapping[str, Stateful] = field(default_factory=dict)
     step: int = 0
     seconds: float = 0.0
     ema: M = field(init=False)
@@ -87,12 +119,19 @@ class Learner(Generic[M]):
     optimizers: list[torch.optim.Optimizer] = field(init=False)
 
     def __post_init__(self) -> None:
+        ranks.join()
+        ranks.share(self.model)
         self.ema = copy.deepcopy(self.model).requires_grad_(False)
-        self.generator = torch.Generator().manual_seed(self.pace.seed + 1)
+        # torch takes the lower 32 bits of a seed, so the ranks are told apart in those.
+        seed = self.pace.seed + 1 + 1_000_003 * ranks.rank()
+        self.generator = torch.Generator().manual_seed(seed)
         self.optimizers = optimizers(self.model, self.matrices, self.pace.rate)
         self.folder.mkdir(parents=True, exist_ok=True)
         if self._checkpoint.exists():
             self._restore()
+        if len(ranks.gather(torch.tensor(self.step)).unique()) > 1:
+            text = f"not every process sees the same {self._checkpoint}; they must share --out"
+            raise SegueError(Code.BAD_REQUEST, text)
 
     @property
     def _checkpoint(self) -> Path:
@@ -103,27 +142,44 @@ class Learner(Generic[M]):
             state: dict[str, Any] = torch.load(
                 self._checkpoint, map_location="cpu", weights_only=True
             )
-            self.model.load_state_dict(state["model"])
-            self.ema.load_state_dict(state["ema"])
-            for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
-                optimizer.load_state_dict(saved)
-            self.generator.set_state(state["generator"])
-            self.step, self.seconds = state["step"], state["seconds"]
+            generators = torch.atleast_2d(state["generator"])
+            if len(generators) == ranks.count():
+                self._take(state, generators[ranks.rank()])
         except Exception as error:  # unpickling raises nearly anything
             text = f"{self._checkpoint} is not of this training; give --out another folder"
             raise SegueError(Code.BAD_REQUEST, text) from error
+        if len(generators) != ranks.count():
+            text = (
+                f"{self._checkpoint} is of {len(generators)} processes, and now there are "
+                f"{ranks.count()}; go on with as many as before, or give --out another folder"
+            )
+            raise SegueError(Code.BAD_REQUEST, text)
+
+    def _take(self, state: dict[str, Any], generator: Tensor) -> None:
+        self.model.load_state_dict(state["model"])
+        self.ema.load_state_dict(state["ema"])
+        for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
+            optimizer.load_state_dict(saved)
+        for name, saved in state.get("companions", {}).items():
+            self.companions[name].load_state_dict(saved)
+        self.generator.set_state(generator.clone())  # of a row that is a view, it crashes
+        self.step, self.seconds = state["step"], state["seconds"]
 
     def save(self) -> None:
         """Write the checkpoint; an older one stays whole until the new one is.
 
-        Raises SegueError(DISK).
+        All processes call it, the first one writes. Raises SegueError(DISK).
         """
+        generators = ranks.gather(self.generator.get_state())
+        if not ranks.first():
+            return
         partial = self._checkpoint.with_suffix(".partial")
         state = {
             "model": self.model.state_dict(),
             "ema": self.ema.state_dict(),
             "optimizers": [o.state_dict() for o in self.optimizers],
-            "generator": self.generator.get_state(),
+            "companions": {name: each.state_dict() for name, each in self.companions.items()},
+            "generator": generators,
             "step": self.step,
             "seconds": self.seconds,
         }
@@ -131,16 +187,18 @@ class Learner(Generic[M]):
             torch.save(state, partial)
             partial.replace(self._checkpoint)
         except (OSError, RuntimeError) as error:
+            partial.unlink(missing_ok=True)
             text = f"can't write {self._checkpoint}: {error}; the one before it is whole"
             raise SegueError(Code.DISK, text) from error
 
     def update(self, loss: Tensor) -> None:
-        """One step down `loss`, then the moving average of the weights.
+        """One step down `loss` (its mean over all processes), then the moving average.
 
         Raises SegueError before anything changes when loss or gradient is not finite.
         """
         pace = self.pace
         loss.backward()
+        ranks.average_gradients(self.model.parameters())
         size = nn.utils.clip_grad_norm_(self.model.parameters(), pace.clip)
         if not torch.isfinite(loss + size):
             text = (
@@ -161,39 +219,59 @@ class Learner(Generic[M]):
                 slow.lerp_(fast, 1 - keep)
 
 
-def learn(learner: Learner[M], loss: Callable[[], Tensor]) -> None:
+def learn(
+    learner: Learner[M],
+    loss: Callable[[], Tensor],
+    *,
+    on_snapshot: Callable[[int], None] | None = None,
+    measure: Callable[[], Mapping[str, float]] | None = None,
+    every: int = 500,
+) -> bool:
     """Run to the last step, printing progress and appending to FOLDER/curve.tsv.
 
-    Checkpoints fall between lines of the curve, so that a run that was killed repeats whole
-    lines. Raises SegueError when the loss is not finite or the disk is full.
+    `on_snapshot(step)` is called at the steps of `pace.snapshots`, to write `learner.ema` away.
+    `measure()` is called every `every` steps and after the last one, and its values go to
+    FOLDER/heldout.tsv; neither may draw from the learner's generator. Checkpoints fall between
+    lines of the curve, so that a run that was killed repeats whole lines. Returns whether this
+    is the process that writes the weights. Raises SegueError when the loss is not finite or the
+    disk is full.
     """
-    curve = learner.folder / "curve.tsv"
-    _forget_after(learner.step, curve)
-    saved, recent = time.monotonic(), list[float]()
-    while learner.step < learner.pace.steps:
+    curve = Curve(learner.folder, learner.step) if ranks.first() else None
+    if curve and learner.step:
+        print(f"going on from step {learner.step} in {learner.folder}", flush=True)
+    pace, saved, recent, shown = learner.pace, time.monotonic(), list[float](), learner.seconds
+    while learner.step < pace.steps:
         started = time.monotonic()
         value = loss()
         learner.update(value)
         recent.append(value.item())
         now = time.monotonic()
         learner.seconds += now - started
-        if learner.step % LOG_STEPS:
+        if curve and on_snapshot and learner.step in pace.snapshots:
+            on_snapshot(learner.step)
+        if curve and measure and (learner.step % every == 0 or learner.step == pace.steps):
+            values = curve.add_held_out(learner.step, measure())
+            print(f"step {learner.step} held out: {values}", flush=True)
+        if learner.step % LOG_STEPS and learner.step < pace.steps:
             continue
-        speed = learner.pace.batch / (now - started)
-        line = f"{learner.step}\t{sum(recent) / len(recent):.5f}\t{learner.seconds:.0f}"
-        with curve.open("a", encoding="utf-8") as file:
-            file.write(line + "\n")
-        print(f"step {line} s\t{speed:.1f} windows/s", flush=True)
+        mean = float(ranks.gather(torch.tensor(recent)).mean())
+        due = ranks.gather(torch.tensor(now - saved > CHECKPOINT_SECONDS))[0]
+        if curve:
+            line = curve.add(learner.step, mean, learner.seconds)
+            windows = len(recent) * pace.batch * ranks.count()
+            speed = windows / max(learner.seconds - shown, 1e-9)
+            print(f"step {line} s\t{speed:.1f} windows/s", flush=True)
         recent.clear()
-        if now - saved > CHECKPOINT_SECONDS:
-            learner.save()
+        shown = learner.seconds
+        if due:
+            _keep(learner, curve)
             saved = now
+    _keep(learner, curve)
+    return ranks.first()
+
+
+def _keep(learner: Learner[M], curve: Curve | None) -> None:
     learner.save()
-
-
-def _forget_after(step: int, curve: Path) -> None:
-    """Drop the lines of steps that a killed run made after its last checkpoint."""
-    if curve.exists():
-        lines = curve.read_text(encoding="utf-8").splitlines(keepends=True)
-        kept = [line for line in lines if int(line.split("\t")[0]) <= step]
-        curve.write_text("".join(kept), encoding="utf-8")
+    why_not = curve.draw() if curve else None
+    if why_not:
+        print(why_not, flush=True)

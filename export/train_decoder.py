@@ -11,15 +11,20 @@ import soxr
 import torch
 from torch import Tensor
 
-from segue.export.dataset import Packed, read_index, read_scale
-from segue.export.loop import Learner, Pace, device_of, learn
+from segue.export.dataset import Packed, read_index, read_scale, summary
+from segue.export.discriminator import Jury
+from segue.export.loop import Learner, Pace, autocast, device_of, learn, warmup_cosine
+from segue.export.packed import check_mel
 from segue.presets.vocabulary import Code, SegueError
 from segue.server.ditto.decoder import Decoder, DecoderConfig
-from segue.server.ditto.mel import MelConfig, log_mel, mid_side
-from segue.server.ditto.weights import save_decoder
+from segue.server.ditto.mel import MelConfig, filterbank, log_mel, magnitudes, mid_side
+from segue.server.ditto.weights import load_decoder, save_decoder
 
 RESOLUTIONS = (512, 1024, 4096)
 FLOOR = 1e-5
+MEL_WEIGHT = 2.0
+MAGNITUDE_WEIGHT = 0.5
+JURY_PACE = 4.0  # the jury's rate over the decoder's: it starts from nothing
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,6 +37,9 @@ class DecoderTraining(Pace):
     rate: float = 1e-3
     ema_rate: float = 0.998
     network: DecoderConfig = field(default_factory=DecoderConfig)
+    adversarial_from: int | None = None
+    limit: float = 0.7
+    jury_width: int = 32
 
 
 class AudioWindows:
@@ -85,6 +93,28 @@ def _resolution_loss(made: Tensor, real: Tensor, n_fft: int) -> Tensor:
     return (a - b).abs().sum() / b.abs().sum().clamp(min=FLOOR) + 0.5 * _log_error(a, b)
 
 
+def spectral_loss(made: Tensor, real: Tensor) -> Tensor:
+    """Distance of magnitudes at several resolutions. made, real: (rows, samples)."""
+    losses = [_resolution_loss(made, real, n_fft) for n_fft in RESOLUTIONS]
+    return torch.stack(losses).mean()
+
+
+def mel_loss(made: Tensor, real: Tensor, config: MelConfig) -> Tensor:
+    """Distance of natural-log mels. made, real: (rows, samples)."""
+    bank = filterbank(config, made.device)
+    return _mel_error(bank @ magnitudes(made, config), bank @ magnitudes(real, config), config)
+
+
+def _mel_error(a: Tensor, b: Tensor, config: MelConfig) -> Tensor:
+    return (a.clamp(min=config.floor).log() - b.clamp(min=config.floor).log()).abs().mean()
+
+
+def magnitude_loss(model: Decoder, magnitude: Tensor, real: Tensor) -> Tensor:
+    """Distance of the network's magnitudes (rows, frames, bins) to those of (rows, samples)."""
+    truth = model.stft(real).square().sum(-1).add(1e-12).sqrt()
+    return _log_error(magnitude, truth) + (magnitude - truth).abs().sum() / truth.sum()
+
+
 def decoder_loss(model: Decoder, stereo: Tensor) -> Tensor:
     """Log magnitudes against the real ones, and the audio of the network's own phases.
 
@@ -92,30 +122,70 @@ def decoder_loss(model: Decoder, stereo: Tensor) -> Tensor:
     """
     magnitude, spectrum = model.spectra(log_mel(stereo, model.mel))
     real = (mid_side(stereo) / 2).flatten(0, 1)
-    truth = model.stft(real).square().sum(-1).add(1e-12).sqrt()
-    loss = _log_error(magnitude, truth) + (magnitude - truth).abs().sum() / truth.sum()
     made = model.stft.inverse(spectrum)
-    for n_fft in RESOLUTIONS:
-        loss = loss + _resolution_loss(made, real, n_fft) / len(RESOLUTIONS)
-    return loss
+    return magnitude_loss(model, magnitude, real) + spectral_loss(made, real)
+
+
+def adversarial_loss(
+    model: Decoder, jury: Jury, stereo: Tensor, limit: float, factor: float
+) -> Tensor:
+    """The decoder's loss with the jury's pull in it; the jury learns from the same audio.
+
+    The pull counts as it is, up to `limit` times that of the spectral losses: a jury that knows
+    nothing yet hardly pulls, and one that knows all must not have it all its way. It changes the
+    gradient alone; the value is that of the spectral losses and the jury's own.
+    """
+    mel = log_mel(stereo, model.mel)
+    with autocast(stereo.device):
+        estimate = model.estimate(mel)
+    magnitude, spectrum = model.assemble(estimate.float(), mel)
+    real = (mid_side(stereo) / 2).flatten(0, 1)
+    made = model.stft.inverse(spectrum)
+    heard = made.detach().requires_grad_()
+    audio = spectral_loss(heard, real) + MEL_WEIGHT * mel_loss(heard, real, model.mel)
+    (push,) = torch.autograd.grad(audio, heard)
+    pull, own = jury.judge(made, real, factor)
+    pull = pull * (limit * push.norm() / pull.norm().clamp(min=FLOOR)).clamp(max=1)
+    slope = (made * (push + pull)).sum()
+    magnitudes = MAGNITUDE_WEIGHT * magnitude_loss(model, magnitude, real)
+    return magnitudes + audio.detach() + own + slope - slope.detach()
 
 
 def train_decoder(
-    data: Path, folder: Path, config: DecoderTraining, device_name: str | None = None
+    data: Path,
+    folder: Path,
+    config: DecoderTraining,
+    device_name: str | None = None,
+    *,
+    start: Path | None = None,
 ) -> Path:
-    """Train (or go on training) the decoder in `folder`; returns its weights file."""
+    """Train (or go on training) the decoder in `folder`; returns its weights file.
+
+    `start` holds the weights to begin with, sizes included; without it they are drawn.
+    """
     device = device_of(device_name)
     mel = MelConfig()
+    check_mel(data, mel.channels)
     audio = AudioWindows(data, "train", mel)
     torch.manual_seed(config.seed)  # the initial weights; everything after has its generator
-    model = Decoder(config.network, mel, read_scale(data)).to(device)
-    learner = Learner(folder, model, model.blocks, config)
+    if start is None:
+        model = Decoder(config.network, mel, read_scale(data))
+    else:
+        model = load_decoder(start).requires_grad_(True).train()
+    jury = Jury(config.jury_width, JURY_PACE * config.rate, device)
+    model = model.to(device)
+    companions = {} if config.adversarial_from is None else jury.companions
+    learner = Learner(folder, model, model.blocks, config, companions)
 
     def loss() -> Tensor:
-        stereo = audio.draw(config.batch, config.frames, learner.generator)
-        return decoder_loss(model, stereo.to(device))
+        stereo = audio.draw(config.batch, config.frames, learner.generator).to(device)
+        if config.adversarial_from is None or learner.step < config.adversarial_from:
+            return decoder_loss(model, stereo)
+        factor = warmup_cosine(learner.step, config.steps, config.warmup)
+        return adversarial_loss(model, jury, stereo, config.limit, factor)
 
-    learn(learner, loss)
     path = folder / "decoder.safetensors"
-    save_decoder(path, learner.ema, {"train": str(config)})
+    if learn(learner, loss):
+        notes = {"train": str(config), "data": summary(data)}
+        save_decoder(path, learner.ema, notes)
     return path

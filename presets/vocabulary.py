@@ -15,6 +15,7 @@ MAX_NEW_SECONDS = 180.0
 MAX_REGION_SECONDS = 600.0
 MAX_SEED = 2**31 - 1  # an OSC int32
 MAX_PATH_CHARACTERS = 4096
+MAX_GUIDANCE = 4.0
 
 Id = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
 Seed = Annotated[int, Field(ge=0, le=MAX_SEED, strict=True)]
@@ -48,13 +49,22 @@ class Outpaint(Word):
 Control = Outpaint  # a union, told apart by `kind`, as soon as there are two
 
 
+Tag = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9 -]{0,31}$")]
+
+
 class Settings(Word):
-    """How the starting noise is optimized and decoded (DITTO-2 section 3)."""
+    """How the starting noise is optimized and decoded (DITTO-2 section 3).
+
+    `tags` ask the model for a kind of music, by names it was trained with; `guidance` says how
+    strictly (w of classifier-free guidance, 1 = as the data goes) and does nothing without tags.
+    """
 
     iterations: int = Field(default=70, ge=1, le=1000)  # K
     decode_steps: int = Field(default=2, ge=1, le=8)  # T
     gamma: float = Field(default=0.2, ge=0, le=1)  # CTM stochasticity, Alg. 1
-    learning_rate: float = Field(default=0.02, gt=0, le=1)
+    learning_rate: float = Field(default=0.03, gt=0, le=1)
+    tags: tuple[Tag, ...] = Field(default=(), max_length=16)
+    guidance: float = Field(default=2.0, ge=1, le=MAX_GUIDANCE)
 
 
 class Request(Word):

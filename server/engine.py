@@ -14,16 +14,26 @@ import torch
 from torch import Tensor
 
 from segue.presets.library import model_folder
-from segue.presets.vocabulary import Outpaint, Progress, Request, Result, Settings, State
+from segue.presets.vocabulary import (
+    Code,
+    Outpaint,
+    Progress,
+    Request,
+    Result,
+    SegueError,
+    Settings,
+    State,
+)
 from segue.server import seam
 from segue.server.audio_file import Waveform, read_region, write_wav
 from segue.server.ditto.controls import outpaint
 from segue.server.ditto.ctm import Denoiser, decode_multistep, jump
 from segue.server.ditto.mel import MelConfig, MelScale, log_mel
+from segue.server.ditto.network import Network, conditioned
 from segue.server.ditto.onnx_decoder import OnnxDecoder
-from segue.server.ditto.optimize import OptStep, optimize
-from segue.server.ditto.schedule import RectifiedFlow, grid
-from segue.server.ditto.weights import check_manifest, load_generator
+from segue.server.ditto.optimize import OptStep, Waves, optimize
+from segue.server.ditto.schedule import RectifiedFlow, even_grid
+from segue.server.ditto.weights import check_decodable, check_manifest, load_generator
 
 OnProgress = Callable[[Progress], None]
 OPTIMIZING_SHARE, DECODED_SHARE = 0.9, 0.98  # of the progress bar
@@ -47,10 +57,9 @@ class Engine:
     model: str
     device: str
     torch_device: torch.device
-    denoiser: Denoiser
+    network: Network
     scale: MelScale
-    frames: int
-    decode: Callable[[np.ndarray], np.ndarray]
+    decode: Callable[[Tensor], np.ndarray]
     mel: MelConfig = field(default_factory=MelConfig)
     schedule: RectifiedFlow = field(default_factory=RectifiedFlow)
 
@@ -60,16 +69,37 @@ class Engine:
         folder = model_folder(model)
         check_manifest(folder)
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        network, scale = load_generator(folder / "generator.safetensors")
+        weights = folder / "generator.safetensors"
+        network, scale = load_generator(weights)
+        check_decodable(weights, network, MelConfig())
         return cls(
             model=model,
             device=device_name(device),
             torch_device=device,
-            denoiser=network.to(device),
+            network=network.to(device),
             scale=scale.to(device),
-            frames=network.config.frames,
             decode=OnnxDecoder(folder / "decoder.onnx"),
         )
+
+    @property
+    def frames(self) -> int:
+        """Length of one window."""
+        frames: int = self.network.config.frames
+        return frames
+
+    def denoiser(self, settings: Settings) -> Denoiser:
+        """The network under the tags and the guidance asked for.
+
+        Raises SegueError for a tag that this model was not trained with.
+        """
+        known = self.network.config.tags
+        for tag in settings.tags:
+            if tag not in known:
+                text = f"model {self.model} knows no tag {tag!r}; it knows: {', '.join(known)}"
+                raise SegueError(Code.BAD_REQUEST, text if known else f"{text}none")
+        on = torch.tensor([[float(tag in settings.tags) for tag in known]])
+        w = torch.tensor([settings.guidance])
+        return conditioned(self.network, on.to(self.torch_device), w.to(self.torch_device))
 
     def run(self, request: Request, out_path: Path, on_progress: OnProgress) -> Result:
         """Make the clip and write it to `out_path` (WAV, the region's rate and channels).
@@ -137,26 +167,28 @@ class Engine:
 
         The noise is optimized through a single jump (M = 1) and decoded with T of them.
         """
+        denoiser = self.denoiser(settings)
         shape = (1, self.mel.channels, self.frames)
         x_T = torch.randn(shape, generator=generator).to(self.torch_device)
         t_max = self.schedule.t_max
 
         def objective(x: Tensor) -> Tensor:
-            return outpaint.loss(jump(self.denoiser, self.schedule, x, t_max, 0.0), target)
+            return outpaint.loss(jump(denoiser, self.schedule, x, t_max, 0.0), target)
 
         best = optimize(
             objective,
             x_T,
             iterations=settings.iterations,
             learning_rate=settings.learning_rate,
+            waves=Waves(self.mel.bands, self.frames, self.torch_device),
             on_step=on_step,
         )
         with torch.no_grad():
             x_0 = decode_multistep(
-                self.denoiser,
+                denoiser,
                 self.schedule,
                 best.x_T,
-                grid(self.schedule, settings.decode_steps),
+                even_grid(self.schedule, settings.decode_steps),
                 gamma=settings.gamma,
                 generator=generator,
             )
@@ -178,7 +210,7 @@ class Engine:
 
     def _audio(self, mel: Tensor, region: Waveform) -> np.ndarray:
         """Decode to (samples, channels) float64 at the region's rate and channels."""
-        stereo = self.decode(mel.cpu().numpy()).astype(np.float64)
+        stereo = self.decode(mel).astype(np.float64)
         if region.channels == 1:
             stereo = stereo.mean(axis=1, keepdims=True)
         audio: np.ndarray = soxr.resample(stereo, self.mel.sample_rate, region.sample_rate)

@@ -23,12 +23,12 @@ def write_track(path: Path, seconds: float, rate: int = 44100, channels: int = 2
     return path
 
 
-def pack_all(sources: list[Source], folder: Path) -> list[Packed | Skipped]:
+def pack_all(sources: list[Source], folder: Path, mel: MelConfig = MEL) -> list[Packed | Skipped]:
     """Pack to the end."""
-    return list(pack(sources, folder, MEL))
+    return list(pack(sources, folder, mel))
 
 
-def write_data(folder: Path, seconds: float = 3.5) -> Path:
+def write_data(folder: Path, seconds: float = 3.5, mel: MelConfig = MEL) -> Path:
     """Training data of two tracks to learn from and one held out."""
     splits = {"a.wav": "train", "b.wav": "train", "c.wav": "heldout"}
     folder.mkdir(parents=True, exist_ok=True)
@@ -36,5 +36,5 @@ def write_data(folder: Path, seconds: float = 3.5) -> Path:
         Source(path=write_track(folder / name, seconds), licence="CC0", split=split)
         for name, split in splits.items()
     ]
-    pack_all(sources, folder)
+    pack_all(sources, folder, mel)
     return folder

@@ -59,6 +59,24 @@ def test_one_clip_comes_as_samples_by_channels(onnx_file: Path) -> None:
     np.testing.assert_allclose(stereo, expected, rtol=0, atol=PARITY)
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.float16])
+def test_a_tensor_is_read_where_it_lies(onnx_file: Path, dtype: torch.dtype) -> None:
+    """IO binding, the way a mel on CUDA goes: the same audio as through an array, every time."""
+    decoder = OnnxDecoder(onnx_file)
+    assert decoder.device in ("cpu", "cuda")
+    for frames in (40, 24, 40):
+        mel = random_mel(1, frames)[0].to(dtype).requires_grad_()
+        np.testing.assert_array_equal(decoder(mel), decoder(mel.detach().float().numpy()))
+
+
+def test_a_tensor_of_any_layout_is_read(onnx_file: Path) -> None:
+    """Transposed or a slice of a larger one, strides and all."""
+    decoder, mel = OnnxDecoder(onnx_file), random_mel(1, 40)[0]
+    expected = decoder(mel.numpy()[:, 8:32])
+    np.testing.assert_array_equal(decoder(mel[:, 8:32]), expected)
+    np.testing.assert_array_equal(decoder(mel.T.contiguous().T[:, 8:32].numpy()), expected)
+
+
 def test_providers_are_asked_for_in_order(onnx_file: Path) -> None:
     """CUDA before the CPU, and only what this ONNX Runtime has."""
     available = onnxruntime.get_available_providers()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -77,6 +78,31 @@ def test_same_request_same_samples(engine: Engine, tmp_path: Path) -> None:
     a, b, c = (soundfile.read(tmp_path / f"{n}.wav")[0] for n in "abc")
     assert np.array_equal(a, b)
     assert not np.array_equal(a, c)
+
+
+def test_tags_ask_for_other_music(engine: Engine, tmp_path: Path) -> None:
+    """A tag changes the music, and so does how strictly it is meant."""
+    source = write_music(tmp_path / "in.wav", 44100, 2, "PCM_16")
+    made = []
+    styles: list[dict[str, Any]] = [{}, {"tags": ("drums",)}]
+    for i, style in enumerate([*styles, {"tags": ("drums",), "guidance": 4.0}]):
+        plain = quick_request(source, 2.0, 2.0)
+        settings = plain.settings.model_copy(update=style)
+        request = plain.model_copy(update={"settings": settings})
+        engine.run(request, tmp_path / f"{i}.wav", ignore)
+        made.append(soundfile.read(tmp_path / f"{i}.wav")[0])
+    assert not np.array_equal(made[0], made[1])
+    assert not np.array_equal(made[1], made[2])
+
+
+def test_an_unknown_tag_names_those_there_are(engine: Engine, tmp_path: Path) -> None:
+    """A model knows the tags it was trained with, and says them."""
+    source = write_music(tmp_path / "in.wav", 44100, 2, "PCM_16")
+    plain = quick_request(source, 2.0, 2.0)
+    settings = plain.settings.model_copy(update={"tags": ("kazoo",)})
+    with pytest.raises(SegueError, match=r"knows no tag 'kazoo'; it knows: calm, drums, piano"):
+        engine.run(plain.model_copy(update={"settings": settings}), tmp_path / "out.wav", ignore)
+    assert not (tmp_path / "out.wav").exists()
 
 
 def test_other_jobs_in_between_change_nothing(engine: Engine, tmp_path: Path) -> None:

@@ -21,7 +21,11 @@ MAY_IMPORT = {
     "segue.bridge": ("segue.presets", "segue.bridge"),
     "segue.export": ("segue.presets", "segue.server.ditto", "segue.export"),
 }
-COMPOSITION_ROOTS = ("segue.bridge.cli", "segue.bridge.training_commands")
+COMPOSITION_ROOTS = (
+    "segue.bridge.cli",
+    "segue.bridge.evaluate_commands",
+    "segue.bridge.training_commands",
+)
 TORCH_LIVES_IN = ("segue.server.ditto", "segue.server.engine", "segue.export")
 SANS_IO = tuple(f"segue.bridge.{n}" for n in ("osc", "addresses", "commands", "session"))
 IO = {"socket", "threading", "asyncio", "time", "httpx", "select", "selectors", "queue"}
@@ -51,6 +55,8 @@ def _at_import(tree: ast.Module) -> Iterator[str]:
         node = pending.pop()
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
             continue
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+            continue  # names for the type checker, never imported
         if isinstance(node, ast.Import | ast.ImportFrom):
             yield from _imports(node)
         pending.extend(ast.iter_child_nodes(node))

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from segue.server.ditto.controls import outpaint
 from segue.server.ditto.ctm import decode_multistep, jump
-from segue.server.ditto.optimize import OptStep, optimize
+from segue.server.ditto.optimize import OptStep, Waves, optimize
 from segue.server.ditto.schedule import RectifiedFlow, add_noise, grid
 
 FLOW = RectifiedFlow()
@@ -73,7 +73,7 @@ def test_sampler_reaches_the_exact_gaussian_answer() -> None:
     exact = exact_flow(x_T, FLOW.t_max, 0.0)
     errors = [
         float((decode_multistep(gaussian, FLOW, x_T, grid(FLOW, n)) - exact).abs().max())
-        for n in (50, 100, 2000)
+        for n in (50, 100, 10000)
     ]
     assert errors[2] < 2e-3
     assert 1.7 < errors[0] / errors[1] < 2.3
@@ -82,8 +82,8 @@ def test_sampler_reaches_the_exact_gaussian_answer() -> None:
 def test_sampled_gaussian_has_its_mean_and_deviation() -> None:
     """gamma-sampling with fresh noise keeps the distribution of the data."""
     g = torch.Generator().manual_seed(1)
-    x_T = noise(2, 20000, 1, 1) * marginal_std(0.99) + 0.01 * MEAN
-    x_0 = decode_multistep(gaussian, FLOW, x_T, grid(FLOW, 200), gamma=0.3, generator=g)
+    x_T = noise(2, 20000, 1, 1) * marginal_std(FLOW.t_max) + (1 - FLOW.t_max) * MEAN
+    x_0 = decode_multistep(gaussian, FLOW, x_T, grid(FLOW, 1000), gamma=0.1, generator=g)
     assert abs(float(x_0.mean()) - MEAN) < 0.02
     assert abs(float(x_0.std()) - DEVIATION) < 0.02
 
@@ -116,11 +116,20 @@ def test_last_step_adds_no_noise() -> None:
 
 
 def test_grid_falls_from_t_max_to_zero() -> None:
-    """The grid has its ends exactly and even steps."""
-    expected = torch.tensor([0.99, 0.66, 0.33, 0.0], dtype=torch.float64)
-    torch.testing.assert_close(grid(FLOW, 3), expected)
+    """The grid has its ends exactly; without a shift its steps are even."""
+    even = torch.tensor([0.99, 0.66, 0.33, 0.0], dtype=torch.float64)
+    torch.testing.assert_close(grid(RectifiedFlow(t_max=0.99, shift=1.0), 3), even)
+    assert grid(FLOW, 3)[[0, -1]].tolist() == pytest.approx([0.999, 0.0])
     with pytest.raises(ValueError, match="at least one"):
         grid(FLOW, 0)
+
+
+def test_shift_moves_levels_as_published() -> None:
+    """Esser et al. 2024, equation 23: t' = shift t / (1 + (shift - 1) t), half way to 10 / 11."""
+    flow = RectifiedFlow(t_max=1.0, shift=10.0)
+    shares = torch.tensor([0.0, 0.1, 0.5, 1.0], dtype=torch.float64)
+    expected = torch.tensor([0.0, 1 / 1.9, 10 / 11, 1.0], dtype=torch.float64)
+    torch.testing.assert_close(flow.level(shares), expected)
 
 
 def test_noise_at_its_ends() -> None:
@@ -168,13 +177,22 @@ def test_optimization_keeps_the_best_iterate_of_each_row() -> None:
     assert float((found.x_T**2).sum(1)[1]) <= 9.0
 
 
-def test_noise_moves_as_much_as_it_matters() -> None:
-    """An element a thousand times less important moves a thousand times less, unlike in Adam."""
-    importance = torch.tensor([[1.0, 1e-3, 0.0]])
-    found = optimize(
-        lambda x: (x * importance).sum(1), torch.zeros(1, 3), iterations=9, learning_rate=0.1
-    )
-    torch.testing.assert_close(found.x_T / found.x_T[0, 0], importance)
+def test_waves_are_orthonormal() -> None:
+    """There and back is the same, lengths are kept, and the first wave is the mean."""
+    waves, x = Waves(4, 6, torch.device("cpu")), noise(1, 2, 8, 6).float()
+    z = waves.of(x)
+    torch.testing.assert_close(waves.back(z), x)
+    torch.testing.assert_close(z.norm(), x.norm())
+    torch.testing.assert_close(z[:, :, 0, 0], x.unflatten(1, (2, 4)).mean((2, 3)) * 24**0.5)
+
+
+def test_a_step_moves_a_clips_mean_by_one_wave_only() -> None:
+    """All elements pulled the same way: their mean moves by the rate in its own deviation."""
+    waves, x_T = Waves(128, 512, torch.device("cpu")), torch.zeros(1, 256, 512)
+    found = optimize(lambda x: x.sum(dim=(1, 2)), x_T, iterations=3, learning_rate=0.1, waves=waves)
+    deviation = (128 * 512) ** -0.5  # of the mean of white noise
+    means = found.x_T.unflatten(1, (2, 128)).mean((2, 3))
+    torch.testing.assert_close(means / deviation, torch.full((1, 2), -0.2), atol=1e-4, rtol=0)
 
 
 def test_clips_in_a_batch_are_optimized_as_if_alone() -> None:
@@ -215,9 +233,18 @@ def test_optimization_ends_when_the_callback_raises() -> None:
 
 
 def test_outpaint_loss_sees_the_overlap_and_each_row() -> None:
-    """Only the first frames count, a value a row, zero when they match."""
+    """The error counts the first frames, a value a row, zero when they match."""
     x_0 = torch.zeros(2, 3, 10)
     target = torch.zeros(3, 4)
     x_0[1, :, :4] = 2.0
     x_0[:, :, 4:] = 99.0
-    assert torch.equal(outpaint.loss(x_0, target), torch.tensor([0.0, 4.0]))
+    assert torch.equal(outpaint.overlap_error(x_0, target), torch.tensor([0.0, 4.0]))
+
+
+def test_outpaint_loss_holds_the_colour() -> None:
+    """Behind the overlap only each band's mean counts: movement is free, straying is not."""
+    target, x_0 = torch.ones(3, 4), torch.ones(2, 3, 10)
+    x_0[0, :, 4:7], x_0[0, :, 7:] = -5.0, 7.0
+    x_0[1, :, 4:] = 3.0
+    expected = torch.tensor([0.0, 4 * outpaint.HOLD])
+    torch.testing.assert_close(outpaint.loss(x_0, target), expected)

@@ -8,9 +8,13 @@ import numpy as np
 import pyloudnorm
 import pytest
 import soundfile
+import torch
 
-from segue.presets.library import SHIPPED
+from segue.presets.library import SHIPPED, model_folder
 from segue.presets.vocabulary import Progress, Region, Request, Result, Settings
+from segue.server.ditto.mel import MelConfig, log_mel
+from segue.server.ditto.onnx_decoder import OnnxDecoder
+from segue.server.ditto.weights import load_decoder
 from segue.server.engine import Engine
 
 pytestmark = pytest.mark.slow
@@ -72,6 +76,23 @@ def test_the_seam_does_not_click(continued: tuple[Result, np.ndarray]) -> None:
     own = flux[: seam - RATE // 4 // hop]
     around = flux[seam - RATE // 4 // hop : seam + RATE // 20 // hop]
     assert around.max() <= own.max()
+
+
+def test_onnx_decodes_a_real_mel_as_torch_does() -> None:
+    """The decoder and its ONNX twin agree to a thousandth of full scale on the recording."""
+    folder, mel = model_folder("segue-small"), MelConfig()
+    audio = soundfile.read(EXCERPT, frames=200 * mel.hop, dtype="float32", always_2d=True)[0]
+    heard = log_mel(torch.from_numpy(audio.T.copy()), mel)
+    with torch.no_grad():
+        expected = load_decoder(folder / "decoder.safetensors")(heard[None])[0].T
+    made = torch.from_numpy(OnnxDecoder(folder / "decoder.onnx")(heard.numpy()))
+    assert float((made - expected).abs().max()) <= 1e-3
+
+
+def test_all_weights_fit_their_limit() -> None:
+    """What ships of the model, sound examples included, is 64 MiB at most."""
+    files = [path for path in model_folder("segue-small").rglob("*") if path.is_file()]
+    assert sum(path.stat().st_size for path in files) <= 64 * 2**20
 
 
 def test_same_request_same_samples(engine: Engine, tmp_path: Path) -> None:

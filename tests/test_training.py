@@ -4,23 +4,27 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import load_file
+from torch import Tensor
 
 from segue.export import distill as distilling
 from segue.export import loop, train_decoder
 from segue.export import train as training
+from segue.export.curve import Curve
 from segue.export.distill import DistillConfig, distill
 from segue.export.train import TrainConfig, draw_levels, train
 from segue.export.train_decoder import DecoderTraining
 from segue.presets.vocabulary import Code, SegueError
+from segue.server.ditto.ctm import Denoiser
 from segue.server.ditto.decoder import DecoderConfig
 from segue.server.ditto.mel import MelConfig
 from segue.server.ditto.network import NetworkConfig
-from segue.server.ditto.schedule import RectifiedFlow
+from segue.server.ditto.schedule import RectifiedFlow, Schedule
 from segue.server.ditto.weights import load_decoder, load_generator, read_notes
 from tests.music import write_data
 
@@ -43,10 +47,16 @@ def teacher(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def checkpoint_often(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A line of the curve every two steps, and a checkpoint with each."""
-    monkeypatch.setattr(loop, "CHECKPOINT_SECONDS", 0.0)
+def line_often(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A line of the curve every two steps."""
     monkeypatch.setattr(loop, "LOG_STEPS", 2)
+
+
+@pytest.fixture
+def checkpoint_often(line_often: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A checkpoint with each line, and no picture with each checkpoint: they take a second."""
+    monkeypatch.setattr(loop, "CHECKPOINT_SECONDS", 0.0)
+    monkeypatch.setattr(Curve, "draw", lambda curve: None)
 
 
 @pytest.fixture
@@ -86,7 +96,7 @@ def assert_same_run(a: Path, b: Path) -> None:
 
 
 def test_training_lowers_the_loss(
-    data: Path, tmp_path: Path, checkpoint_often: None, capsys: pytest.CaptureFixture[str]
+    data: Path, tmp_path: Path, line_often: None, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Sixty steps on a few seconds of music are enough to see it."""
     recipe = TrainConfig(steps=60, batch=4, warmup=2, rate=1e-2, network=NETWORK)
@@ -96,7 +106,11 @@ def test_training_lowers_the_loss(
     assert sum(losses[-5:]) < 0.8 * sum(losses[:5])
     assert load_generator(path)[0].config == NETWORK
     assert "steps=60" in read_notes(path)["train"]
-    assert "held-out x0 error at t = 0.95" in capsys.readouterr().out
+    held_out = (tmp_path / "heldout.tsv").read_text().splitlines()[-1].split("\t")
+    name = f"x0 error at t = {training.HELD_OUT_LEVELS[-1]}"
+    assert held_out[:2] == ["60", name]
+    assert f"{name}: {held_out[2]}" in capsys.readouterr().out
+    assert (tmp_path / "curve.png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_killed_training_goes_on_to_the_same_weights(
@@ -124,7 +138,7 @@ def test_killed_distillation_goes_on_to_the_same_weights(
         distill(data, teacher, tmp_path / "killed", recipe, "cpu")
     assert checkpoint_step(tmp_path / "killed") == 4
     assert_same_run(distill(data, teacher, tmp_path / "killed", recipe, "cpu"), whole)
-    assert set(read_notes(whole)) == {"train", "distill"}
+    assert set(read_notes(whole)) == {"data", "train", "distill"}
 
 
 def test_killed_decoder_goes_on_to_the_same_weights(
@@ -172,7 +186,11 @@ def test_gradient_that_is_not_finite_stops_the_run(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A finite loss may have an infinite slope; no weight takes it."""
-    monkeypatch.setattr(training, "base_loss", lambda m, *_: m.head.bias.sum().square().sqrt())
+
+    def root_at_zero(denoise: Denoiser, _: Schedule, x_0: Tensor, eps: Tensor, t: Tensor) -> Tensor:
+        return (0 * denoise(x_0, t)).square().sum().sqrt()
+
+    monkeypatch.setattr(training, "base_loss", root_at_zero)
     with pytest.raises(SegueError, match="gradient nan at step 0"):
         train(data, tmp_path, RECIPE, "cpu")
 
@@ -219,7 +237,7 @@ def test_audio_windows_are_the_sources_own_samples(data: Path, frames: int) -> N
 
 def test_levels_lean_to_the_noisy_end_and_keep_their_limits() -> None:
     """Never below the lowest level, where 1/t would blow up, never above t_max."""
-    t = draw_levels(10000, torch.Generator().manual_seed(0), FLOW.t_max)
+    t = draw_levels(10000, torch.Generator().manual_seed(0), FLOW)
     assert float(t.min()) >= training.LOWEST_T
     assert float(t.max()) <= FLOW.t_max
     assert float(t.median()) > 0.5
@@ -230,6 +248,6 @@ def test_both_methods_are_distilled(data: Path, teacher: Path, tmp_path: Path) -
     for method in ("ctm", "cm"):
         recipe = DistillConfig(method=method, steps=2, batch=1)
         path = distill(data, teacher, tmp_path / method, recipe, "cpu")
-        assert load_generator(path)[0].config == NETWORK
+        assert load_generator(path)[0].config == replace(NETWORK, guided=True)
     with pytest.raises(SegueError, match="no method 'lcm'; there are: ctm, cm"):
         DistillConfig(method="lcm")

@@ -10,7 +10,10 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from segue.bridge import training_commands
+from segue.bridge.training_commands import start_weights
 from segue.export import ship as shipping
+from segue.presets.library import model_folder
 from segue.presets.vocabulary import SegueError
 from segue.server.ditto.decoder import Decoder
 from segue.server.ditto.onnx_decoder import INPUT, OUTPUT
@@ -75,6 +78,31 @@ def test_data_train_distill_and_decoder(tmp_path: Path, monkeypatch: pytest.Monk
         assert (code, said) == (0, "")
         assert shown.endswith(f"wrote {wrote}\n")
         assert wrote.is_file()
+        assert (wrote.parent / "curve.tsv").read_text().startswith("1\t")
+        assert (wrote.parent / "curve.png").is_file()
+
+
+def test_start_weights_are_found(tmp_path: Path) -> None:
+    """A file is itself, a folder gives the file asked for, a name is a shipped model's."""
+    path = tmp_path / "base.safetensors"
+    path.touch()
+    assert start_weights(None, "base.safetensors") is None
+    assert start_weights(str(path), "decoder.safetensors") == path
+    assert start_weights(str(tmp_path), "base.safetensors") == path
+    shipped = start_weights("segue-small", "base.safetensors")
+    assert shipped == model_folder("segue-small") / "base.safetensors"
+    with pytest.raises(SegueError, match=r"holds no decoder\.safetensors; give --from a weights"):
+        start_weights(str(tmp_path), "decoder.safetensors")
+
+
+def test_other_processes_say_nothing(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Of several processes that train one model, the first one tells what was written."""
+    for rank in ("0", "1"):
+        monkeypatch.setenv("RANK", rank)
+        training_commands._wrote(Path("base.safetensors"))
+    assert capsys.readouterr().out == "wrote base.safetensors\n"
 
 
 def test_export_makes_a_model_the_engine_loads(weights: Path, quick_export: None) -> None:
@@ -140,7 +168,6 @@ def test_weights_beyond_half_precision_are_not_shipped(weights: Path) -> None:
     ("arguments", "sentence"),
     [
         (("data",), "give either a folder of audio or --free"),
-        (("data", "loops", "--free"), "give either a folder of audio or --free"),
         (("data", "gone"), "there is no folder gone"),
         (("data", "notes.txt"), "there is no folder notes.txt"),
         (("data", "loops"), "no audio in loops"),
@@ -152,6 +179,10 @@ def test_weights_beyond_half_precision_are_not_shipped(weights: Path) -> None:
         (("train", "--device", "tpu"), "no device 'tpu'; there are: cpu, cuda"),
         (("train-decoder",), "make it with `segue data MUSIC --out train/data`"),
         (("distill",), "can't use train/base/base.safetensors"),
+        (("distill", "--snapshots", "100,often"), "steps like 100,200,400, not '100,often'"),
+        (("distill", "--steps", "5", "--snapshots", "6"), "snapshots must be at steps from 1 to 5"),
+        (("train", "--from", "gone"), "no model 'gone'; shipped: segue-small"),
+        (("train-decoder", "--from", "loops"), "loops holds no decoder.safetensors"),
         (("distill", "--method", "lcm"), "no method 'lcm'; there are: ctm, cm"),
         (("export", "--out", "model"), "can't use train/ctm/generator.safetensors"),
     ],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -14,13 +15,17 @@ from segue.server.ditto.network import NetworkConfig, SegueSmall
 from segue.server.ditto.weights import save_generator, write_manifest
 
 NETWORK = NetworkConfig(width=32, depth=1, heads=2, conv_width=16, conv_blocks=1)
+TAGS = ("calm", "drums", "piano")
 SCALE = MelScale(torch.full((256,), -5.0), torch.full((256,), 1.5))
 
 
-def random_network(seed: int = 0) -> SegueSmall:
-    """A network whose every weight is drawn, so that its output depends on its input."""
+STUDENT = replace(NETWORK, tags=TAGS, guided=True)
+
+
+def random_network(seed: int = 0, config: NetworkConfig = STUDENT) -> SegueSmall:
+    """A network whose every weight is drawn, so that its output depends on its inputs."""
     generator = torch.Generator().manual_seed(seed)
-    network = SegueSmall(NETWORK)
+    network = SegueSmall(config)
     with torch.no_grad():
         for p in network.parameters():
             p.copy_(torch.randn(p.shape, generator=generator) * 0.1)

@@ -1,7 +1,9 @@
 """The decoder: log-mel of mid and side to 44.1 kHz stereo, all of it exportable to ONNX.
 
-A ConvNeXt at frame rate estimates magnitudes and phases (the shape of Vocos, arXiv 2306.00814);
-a few fast Griffin-Lim iterations (Perraudin et al. 2013) then make the phases consistent.
+A ConvNeXt at frame rate estimates magnitudes and phases (the shape of Vocos, arXiv 2306.00814).
+From there fast Griffin-Lim iterations (Perraudin et al. 2013) alternate between spectra that
+audio can have and spectra that have the mel asked for: only the mel is known, so the network's
+magnitudes are where they start and no more.
 """
 
 from __future__ import annotations
@@ -18,10 +20,15 @@ from segue.server.ditto.stft import TINY, Stft, fast_griffin_lim
 
 @dataclass(frozen=True, kw_only=True)
 class DecoderConfig:
-    """Sizes of the decoder; `griffin_lim` iterations refine the network's phases."""
+    """Sizes of the decoder.
+
+    `fit` iterations bring magnitudes to the mel, once at the start and in each of the
+    `griffin_lim` ones.
+    """
 
     width: int = 256
     depth: int = 6
+    fit: int = 2
     griffin_lim: int = 12
 
 
@@ -54,31 +61,67 @@ class Decoder(nn.Module):
         self.spread: Tensor
         self.register_buffer("mean", scale.mean[:, None].clone())
         self.register_buffer("std", scale.std[:, None].clone())
+        self.bank: Tensor
         self.register_buffer("spread", spread_matrix(mel), persistent=False)
+        bank = filterbank(mel, torch.device("cpu"))
+        self.register_buffer("bank", bank.clone(), persistent=False)
         self.enter = nn.Conv1d(mel.channels, config.width, 7, padding=3)
         self.blocks = nn.ModuleList(Block(config.width) for _ in range(config.depth))
         self.norm = nn.LayerNorm(config.width)
         self.leave = nn.Linear(config.width, 4 * mel.bins)
         nn.init.normal_(self.leave.weight, std=0.01)
 
-    def spectra(self, mel: Tensor) -> tuple[Tensor, Tensor]:
-        """Magnitudes (batch * 2, frames, bins) and spectrum (batch * 2, frames, bins, 2)."""
+    def estimate(self, mel: Tensor) -> Tensor:
+        """Log-correction and phase a bin, (batch, frames, 4 * bins): all that has weights."""
         x = self.enter((mel - self.mean) / self.std).transpose(1, 2)
         for block in self.blocks:
             x = block(x)
-        out = self.leave(self.norm(x)).float().unflatten(-1, (2, 2, -1))  # (B, T, m/s, what, bins)
+        return self.leave(self.norm(x))
+
+    def assemble(self, estimate: Tensor, mel: Tensor) -> tuple[Tensor, Tensor]:
+        """Magnitudes (batch * 2, frames, bins) and spectrum (batch * 2, frames, bins, 2)."""
+        out = estimate.unflatten(-1, (2, 2, -1))  # (batch, frames, mid or side, what, bins)
         correction, phase = out.transpose(1, 2).flatten(0, 1).unbind(2)
-        bands = mel.unflatten(1, (2, -1)).flatten(0, 1).exp()
-        rough = (self.spread @ bands).transpose(1, 2)
-        magnitude = (rough + TINY) * correction.clamp(-6, 3).exp()
+        bands = mel_bands(mel)
+        rough = bands @ self.spread.T
+        magnitude = rough.clamp(min=TINY) * correction.clamp(-6, 3).exp()
+        magnitude = fit_mel(magnitude, bands, self.bank, self.config.fit)
         pair = torch.stack((phase.cos(), phase.sin()), dim=-1)
         return magnitude, magnitude[..., None] * pair
 
+    def spectra(self, mel: Tensor) -> tuple[Tensor, Tensor]:
+        """What `assemble` makes of the network's own estimate."""
+        return self.assemble(self.estimate(mel), mel)
+
     def forward(self, mel: Tensor) -> Tensor:
         """Stereo audio, left and right."""
-        magnitude, spectrum = self.spectra(mel)
-        signal = fast_griffin_lim(self.stft, magnitude, spectrum, self.config.griffin_lim)
+        _, spectrum = self.spectra(mel)
+        bands = mel_bands(mel)
+
+        def impose(length: Tensor) -> Tensor:
+            return fit_mel(length, bands, self.bank, self.config.fit)
+
+        signal = fast_griffin_lim(self.stft, spectrum, self.config.griffin_lim, impose)
         return mid_side(signal.unflatten(0, (-1, 2)))
+
+
+def mel_bands(mel: Tensor) -> Tensor:
+    """(batch, 2 * bands, frames) natural-log mel to magnitudes (batch * 2, frames, bands)."""
+    return mel.unflatten(1, (2, -1)).flatten(0, 1).transpose(1, 2).exp()
+
+
+def fit_mel(magnitude: Tensor, bands: Tensor, bank: Tensor, iterations: int) -> Tensor:
+    """Scale magnitudes, bin by bin, until their mel is `bands`: Lee and Seung's update (2001).
+
+    magnitude: (..., frames, bins); bands: (..., frames, bands); bank: (bands, bins). Bins outside
+    all bands stay as they are.
+    """
+    covering = bank.sum(0)
+    outside = (covering <= 0).to(bank.dtype)
+    for _ in range(iterations):
+        ratio = bands / (magnitude @ bank.T).clamp(min=TINY)
+        magnitude = magnitude * ((ratio @ bank) / (covering + outside) + outside)
+    return magnitude
 
 
 def spread_matrix(mel: MelConfig) -> Tensor:

@@ -8,15 +8,64 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from segue.server.ditto.ctm import Denoiser
+
+GUIDANCE_RANGE = 10.0  # w is embedded as a share of it
+
+
+class Network(Protocol):
+    """What training, distillation and sampling need of a network, whichever it is.
+
+    `config` has channels, frames, tags (names, in the order of the columns) and guided.
+    """
+
+    config: Any
+
+    def __call__(
+        self, x_t: Tensor, t: Tensor, tags: Tensor | None = None, w: Tensor | None = None
+    ) -> Tensor:
+        """D_x, shaped and typed as x_t: (batch, channels, frames). t: (batch,), 0 to 1.
+
+        tags: (batch, len(config.tags)), 1 where a tag holds; all zero (or None) is the
+        unconditional model. w: (batch,) or (1,), guidance scale a distilled student has learned.
+        """
+
+
+def conditioned(net: Network, tags: Tensor | None = None, w: Tensor | None = None) -> Denoiser:
+    """The network under one condition, as the sampler wants it: (x_t, t) to D_x."""
+    return lambda x_t, t: net(x_t, t, tags, w)
+
+
+def guided(net: Network, tags: Tensor, w: Tensor) -> Denoiser:
+    """Classifier-free guidance, w D(tags) + (1 - w) D(no tags), two calls where there are tags.
+
+    w = 1 is plainly conditional, as DITTO (arXiv 2401.12179) writes it. w: (batch,).
+    """
+    rows = tags.any(dim=1).nonzero()[:, 0]
+
+    def denoiser(x_t: Tensor, t: Tensor) -> Tensor:
+        D_x = net(x_t, t, tags)
+        if len(rows) == 0:
+            return D_x
+        without = net(x_t[rows], t[rows])
+        mixed = torch.lerp(without, D_x[rows], w[rows, None, None].to(x_t.dtype))
+        return D_x.index_copy(0, rows, mixed)
+
+    return denoiser
+
 
 @dataclass(frozen=True, kw_only=True)
 class NetworkConfig:
-    """Sizes of the network. `frames` must be a multiple of `patch`, `width` of `heads`."""
+    """Sizes of the network. `frames` must be a multiple of `patch`, `width` of `heads`.
+
+    `tags` are the names it can be asked for; `guided` gives it the guidance scale as an input.
+    """
 
     channels: int = 256
     frames: int = 512
@@ -26,6 +75,8 @@ class NetworkConfig:
     heads: int = 4
     conv_width: int = 160
     conv_blocks: int = 3
+    tags: tuple[str, ...] = ()
+    guided: bool = False
 
     def __post_init__(self) -> None:
         if self.frames % self.patch:
@@ -56,7 +107,30 @@ class LevelEmbedding(nn.Module):
         """t: (batch,) in [0, 1]."""
         angles = t[:, None] * self.frequencies
         embedded: Tensor = self.mlp(torch.cat((angles.sin(), angles.cos()), dim=-1))
-        return F.silu(embedded)
+        return embedded
+
+
+class Condition(nn.Module):
+    """Tags and guidance scale, added to the level's embedding; without effect until trained."""
+
+    def __init__(self, tags: int, guided: bool, width: int) -> None:
+        super().__init__()
+        self.tags = nn.Linear(tags, width, bias=False) if tags else None
+        self.guidance = LevelEmbedding(width) if guided else None
+        if self.tags is not None:
+            nn.init.zeros_(self.tags.weight)
+        if self.guidance is not None:
+            for parameter in self.guidance.mlp[-1].parameters():
+                nn.init.zeros_(parameter)
+
+    def forward(self, t: Tensor, tags: Tensor | None, w: Tensor | None) -> Tensor:
+        """(batch, width). tags: (batch, tags); w: (batch,), both as in `Network`."""
+        total = torch.zeros((t.shape[0], 1), device=t.device)  # len() would freeze an export
+        if self.tags is not None and tags is not None:
+            total = total + self.tags(tags)
+        if self.guidance is not None and w is not None:
+            total = total + self.guidance(w / GUIDANCE_RANGE)
+        return total
 
 
 def rotary(positions: int, size: int) -> Tensor:
@@ -130,6 +204,7 @@ class SegueSmall(nn.Module):
         self.config = config
         c, w = config.conv_width, config.width
         self.level = LevelEmbedding(w)
+        self.condition = Condition(len(config.tags), config.guided, w)
         self.modulation = nn.Linear(w, 6 * w)
         self.stem = nn.Conv1d(config.channels, c, 3, padding=1)
         self.stem_block = ConvBlock(c, w)
@@ -145,9 +220,11 @@ class SegueSmall(nn.Module):
         table = rotary(config.frames // config.patch, w // config.heads)
         self.register_buffer("angles", table, persistent=False)
 
-    def forward(self, x_t: Tensor, t: Tensor) -> Tensor:
-        """D_x in the precision of x_t, whatever the network computes in."""
-        level = self.level(t)
+    def forward(
+        self, x_t: Tensor, t: Tensor, tags: Tensor | None = None, w: Tensor | None = None
+    ) -> Tensor:
+        """D_x in the precision of x_t, whatever the network computes in (see `Network`)."""
+        level = F.silu(self.level(t) + self.condition(t, tags, w))
         stem = self.stem_block(self.stem(x_t), level)  # (B, C, T)
         tokens = stem.transpose(1, 2).unflatten(1, (-1, self.config.patch)).flatten(-2)
         x = self.patch(tokens)  # (B, T / patch, width)

@@ -8,6 +8,7 @@ operator took three times as long for the whole decoder.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
@@ -103,15 +104,26 @@ class Stft(nn.Module):
         return total.flatten(1)[:, pad:-pad]
 
 
-def fast_griffin_lim(stft: Stft, magnitude: Tensor, start: Tensor, iterations: int) -> Tensor:
-    """Make the phases of `start` consistent with `magnitude`; returns (rows, samples).
+def lengths(spectrum: Tensor) -> Tensor:
+    """Magnitudes of (..., 2), never 0.
 
-    magnitude: (rows, frames, bins); start: (rows, frames, bins, 2), magnitudes already right.
+    By a clamp: the exporter takes `+ 1e-16` for `+ 0` and leaves it out, and silence becomes NaN.
+    """
+    return spectrum.square().sum(-1).clamp(min=TINY**2).sqrt()
+
+
+def fast_griffin_lim(
+    stft: Stft, start: Tensor, iterations: int, impose: Callable[[Tensor], Tensor]
+) -> Tensor:
+    """Audio whose spectrum comes near `start` and what `impose` asks: (rows, samples).
+
+    start: (rows, frames, bins, 2). impose: from the magnitudes (rows, frames, bins) that audio
+    has to those wanted, the same ones always where they are known (Griffin and Lim 1984).
     """
     spectrum, previous = start, start
     for _ in range(iterations):
         consistent = stft(stft.inverse(spectrum))
         pushed = consistent + MOMENTUM * (consistent - previous)
-        length = pushed.square().sum(-1, keepdim=True).sqrt()
-        spectrum, previous = pushed * (magnitude[..., None] / (length + TINY)), consistent
+        spectrum = pushed * (impose(lengths(consistent)) / lengths(pushed))[..., None]
+        previous = consistent
     return stft.inverse(spectrum)

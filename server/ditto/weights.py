@@ -4,31 +4,42 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import asdict
+from collections.abc import Mapping
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from segue.presets.vocabulary import Code, SegueError
 from segue.server.ditto.decoder import Decoder, DecoderConfig
 from segue.server.ditto.mel import MelConfig, MelScale
 from segue.server.ditto.network import NetworkConfig, SegueSmall
+from segue.server.ditto.paper_unet import PaperUnet, PaperUnetConfig
+from segue.server.ditto.weights_file import (
+    ADVICE,
+    check_tensors,
+    describe,
+    read,
+    refusing,
+    write,
+)
 
-GENERATOR, DECODER = "segue-small", "segue-decoder"
+DECODER = "segue-decoder"
 SUFFIXES = {".safetensors", ".onnx"}
-ADVICE = "reinstall Segue, or train your own with `segue train`"
 M = TypeVar("M", bound=nn.Module)
+Generator = SegueSmall | PaperUnet
+
+
+def build(config: NetworkConfig | PaperUnetConfig) -> Generator:
+    """A network of these sizes with fresh weights from torch's global generator."""
+    return next(network for network, sizes in KINDS.values() if type(config) is sizes)(config)
 
 
 def save_generator(
     path: Path,
-    model: SegueSmall,
+    model: Generator,
     scale: MelScale,
     notes: Mapping[str, str],
     dtype: torch.dtype = torch.float32,
@@ -36,7 +47,7 @@ def save_generator(
     """Write weights as `dtype`, the mel statistics as float32, and the network's sizes."""
     tensors = {name: tensor.to(dtype) for name, tensor in _named(model).items()}
     tensors |= {"scale.mean": scale.mean, "scale.std": scale.std}
-    _write(path, tensors, GENERATOR, asdict(model.config), notes)
+    write(path, tensors, _kind(model), asdict(model.config), notes)
 
 
 def save_decoder(
@@ -44,21 +55,43 @@ def save_decoder(
 ) -> None:
     """Write the decoder's weights as `dtype`, and its sizes: for `segue export` and training."""
     tensors = {name: tensor.to(dtype) for name, tensor in _named(model).items()}
-    _write(path, tensors, DECODER, asdict(model.config), notes)
+    write(path, tensors, DECODER, asdict(model.config), notes)
 
 
-def load_generator(path: Path) -> tuple[SegueSmall, MelScale]:
+def load_generator(path: Path) -> tuple[Generator, MelScale]:
     """Read what `save_generator` wrote, as a frozen float32 network on the CPU.
 
     Raises SegueError(NO_MODEL) when the file is missing, not ours, or holds wrong numbers.
     """
-    with _refusing(path):
-        config, tensors = _read(path, GENERATOR)
-        model = SegueSmall(NetworkConfig(**config))
-        band = torch.empty(model.config.channels)
-        _check(tensors, _named(model) | {"scale.mean": band, "scale.std": band})
+    with refusing(path):
+        model, tensors = _generator(path)
         scale = MelScale(tensors.pop("scale.mean"), tensors.pop("scale.std"))
-        return _filled(model, tensors), scale
+        return _filled(model, tensors).requires_grad_(False).eval(), scale
+
+
+def start_from(path: Path, config: NetworkConfig | PaperUnetConfig) -> Generator:
+    """A network of `config` with the weights of a file, ready to be trained further.
+
+    Tags that both know keep their weights and new ones start without effect; a guidance scale
+    that the file lacks starts so too. Raises SegueError(NO_MODEL) when the file can't be used,
+    is of another kind or size, or has a guidance scale that `config` lacks.
+    """
+    with refusing(path):
+        old, tensors = _generator(path)
+        kind = _kind(old)
+        network, sizes = KINDS[kind]
+        if not isinstance(config, sizes):
+            raise ValueError(f"it holds another kind of network, {kind!r}")
+        _check_extends(old.config, config)
+        model = network(config)
+        weights = _named(model)
+        for name, fresh in weights.items():
+            if name.endswith(".tags.weight"):
+                stored = tensors.get(name, fresh[:, :0])
+                weights[name] = _chosen(stored, old.config.tags, config.tags)
+            else:
+                weights[name] = tensors.get(name, fresh)
+        return _filled(model, weights)
 
 
 def load_decoder(path: Path) -> Decoder:
@@ -66,79 +99,72 @@ def load_decoder(path: Path) -> Decoder:
 
     Raises SegueError(NO_MODEL) when the file is missing, not ours, or holds wrong numbers.
     """
-    with _refusing(path):
-        config, tensors = _read(path, DECODER)
+    with refusing(path):
+        _, config, tensors = read(path, {DECODER})
         mel = MelConfig()
         band = torch.ones(mel.channels)
         model = Decoder(DecoderConfig(**config), mel, MelScale(band, band))
-        _check(tensors, _named(model))
-        return _filled(model, tensors)
+        check_tensors(tensors, _named(model))
+        return _filled(model, tensors).requires_grad_(False).eval()
+
+
+def check_decodable(path: Path, model: Generator, mel: MelConfig) -> None:
+    """Raises SegueError(NO_MODEL) when the decoder, which takes `mel`, can't take the model's."""
+    made = model.config.channels
+    if made != mel.channels:
+        text = f"can't use {path}: it makes mels of {made} rows a frame, and Segue's decoder takes"
+        advice = "train one with `segue train --network segue-small`"
+        raise SegueError(Code.NO_MODEL, f"{text} {mel.channels} only; {advice}")
 
 
 def read_notes(path: Path) -> dict[str, str]:
-    """What the training left in a weights file about itself."""
-    with _refusing(path), safe_open(path, framework="pt") as file:
-        metadata = file.metadata() or {}
-    return {k: v for k, v in metadata.items() if k not in ("kind", "config")}
+    """What the training left in a weights file about itself. Raises SegueError(NO_MODEL)."""
+    with refusing(path):
+        return {key: str(text) for key, text in describe(path)["notes"].items()}
 
 
 def _named(model: nn.Module) -> dict[str, Tensor]:
     return {f"net.{name}": tensor.detach() for name, tensor in model.state_dict().items()}
 
 
-def _write(
-    path: Path,
-    tensors: Mapping[str, Tensor],
-    kind: str,
-    config: Mapping[str, object],
-    notes: Mapping[str, str],
+def _generator(path: Path) -> tuple[Generator, dict[str, Tensor]]:
+    """A network of the file's kind and sizes, still empty, and the checked tensors for it."""
+    kind, config, tensors = read(path, KINDS)
+    network, sizes = KINDS[kind]
+    model = network(sizes(**config))
+    band = torch.empty(model.config.channels)
+    check_tensors(tensors, _named(model) | {"scale.mean": band, "scale.std": band})
+    return model, tensors
+
+
+def _kind(model: Generator) -> str:
+    return next(kind for kind, (network, _) in KINDS.items() if isinstance(model, network))
+
+
+def _check_extends(
+    old: NetworkConfig | PaperUnetConfig, new: NetworkConfig | PaperUnetConfig
 ) -> None:
-    """The file as a whole or not at all."""
-    metadata = {**notes, "kind": kind, "config": json.dumps(config)}
-    partial = path.with_suffix(".partial")
-    save_file({k: v.cpu().contiguous() for k, v in tensors.items()}, partial, metadata)
-    partial.replace(path)
+    """Raises ValueError naming the first size in which `new` differs."""
+    if old.guided and not new.guided:
+        raise ValueError("it is distilled, with a guidance scale; start from its base model")
+    wanted = asdict(new)
+    for name, size in asdict(replace(old, tags=new.tags, guided=new.guided)).items():
+        if wanted[name] != size:
+            raise ValueError(f"its {name} is {size}, and {wanted[name]} is asked for")
 
 
-@contextmanager
-def _refusing(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except (
-        OSError,
-        SafetensorError,
-        ArithmeticError,
-        TypeError,
-        ValueError,
-        RuntimeError,
-    ) as error:
-        raise SegueError(Code.NO_MODEL, f"can't use {path}: {error}; {ADVICE}") from error
-
-
-def _read(path: Path, kind: str) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    """The network's sizes and all tensors as float32."""
-    with safe_open(path, framework="pt") as file:
-        metadata = file.metadata() or {}
-        tensors = {name: file.get_tensor(name).float() for name in file.keys()}  # noqa: SIM118
-    if metadata.get("kind") != kind:
-        raise ValueError(f"it holds {metadata.get('kind')!r}, not {kind!r}")
-    return json.loads(metadata.get("config", "{}")), tensors
-
-
-def _check(tensors: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> None:
-    """Raises ValueError naming the first tensor that is missing, foreign, misshapen or NaN."""
-    for name in sorted(expected.keys() | tensors.keys()):
-        if name not in tensors or name not in expected:
-            raise ValueError(f"{name} is {'foreign' if name in tensors else 'missing'}")
-        if tensors[name].shape != expected[name].shape:
-            raise ValueError(f"{name} has the wrong shape, {tuple(tensors[name].shape)}")
-        if not tensors[name].isfinite().all():
-            raise ValueError(f"{name} holds NaN or infinite weights")
+def _chosen(stored: Tensor, known: tuple[str, ...], wanted: tuple[str, ...]) -> Tensor:
+    """The columns of `wanted` tags out of those of `known` ones, (width, tags); else zeros."""
+    chosen = torch.zeros(len(stored), len(wanted))
+    for i, tag in enumerate(wanted):
+        if tag in known:
+            chosen[:, i] = stored[:, known.index(tag)]
+    return chosen
 
 
 def _filled(model: M, tensors: Mapping[str, Tensor]) -> M:
     model.load_state_dict({k.removeprefix("net."): v for k, v in tensors.items()})
-    return model.requires_grad_(False).eval()
+    return model
 
 
 def sha256(path: Path) -> str:
@@ -175,3 +201,10 @@ def check_manifest(folder: Path) -> dict[str, object]:
     except (OSError, ValueError, TypeError) as error:
         raise SegueError(Code.NO_MODEL, f"model {folder.name}: {error}; {ADVICE}") from error
     return manifest
+
+
+# What a file's `kind` says it holds.
+KINDS: dict[str, tuple[type[Any], type[Any]]] = {
+    "segue-small": (SegueSmall, NetworkConfig),
+    "paper-unet": (PaperUnet, PaperUnetConfig),
+}
