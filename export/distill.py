@@ -21,7 +21,7 @@ from segue.export.dataset import Windows, summary
 from segue.export.loop import Learner, Pace, autocast, device_of, learn
 from segue.export.packed import check_mel
 from segue.export.train import held_out_measure, without_tags
-from segue.presets.vocabulary import Code, SegueError
+from segue.presets.vocabulary import MAX_GUIDANCE, Code, SegueError
 from segue.server.ditto.ctm import Denoiser, jump
 from segue.server.ditto.network import conditioned, guided
 from segue.server.ditto.schedule import RectifiedFlow, Schedule, add_noise, grid
@@ -43,7 +43,7 @@ class DistillConfig(Pace):
     rate: float = 5e-4
     ema_rate: float = 0.95
     warmup: int = 20
-    guidance: float = 4.0
+    guidance: float = MAX_GUIDANCE
     tag_dropout: float = 0.5
     augment: Augment = field(default_factory=Augment)
 
@@ -132,7 +132,7 @@ def distill(
         save_generator(path, learner.ema, scale, notes)
 
     path = folder / "generator.safetensors"
-    measure = held_out_measure(learner.ema, data, device)
+    measure = held_out_measure(learner.ema, scale, data, device)
     if learn(learner, loss, on_snapshot=lambda n: write(snapshot(folder, n)), measure=measure):
         write(path)
     return path

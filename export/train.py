@@ -21,6 +21,7 @@ from segue.export.loop import Learner, Pace, autocast, device_of, learn
 from segue.export.packed import check_mel
 from segue.presets.vocabulary import Code, SegueError
 from segue.server.ditto.ctm import Denoiser
+from segue.server.ditto.mel import MelScale
 from segue.server.ditto.network import NetworkConfig, conditioned
 from segue.server.ditto.paper_unet import PaperUnetConfig
 from segue.server.ditto.schedule import RectifiedFlow, Schedule, add_noise
@@ -89,9 +90,12 @@ def held_out_error(
 
 
 def held_out_measure(
-    net: Generator, data: Path, device: torch.device
+    net: Generator, scale: MelScale, data: Path, device: torch.device
 ) -> Callable[[], dict[str, float]] | None:
-    """What `learn` measures on the way; None, and said, when no held-out track is long enough."""
+    """What `learn` measures on the way; None, and said, when no held-out track is long enough.
+
+    scale: the mel statistics of the weights, which need not be those of the data.
+    """
     try:
         windows = Windows(data, "heldout", net.config.frames)
     except SegueError as error:
@@ -99,6 +103,7 @@ def held_out_measure(
             print(f"no held-out error: {error.text}")
         return None
 
+    windows.scale = scale
     denoiser = conditioned(net, w=torch.ones(1, device=device))
 
     def measure() -> dict[str, float]:
@@ -158,7 +163,7 @@ def train(
             return base_loss(conditioned(model, tags), schedule, x_0.to(device), eps, t)
 
     path = folder / "base.safetensors"
-    if learn(learner, loss, measure=held_out_measure(learner.ema, data, device)):
+    if learn(learner, loss, measure=held_out_measure(learner.ema, windows.scale, data, device)):
         notes = {**notes, "train": str(config), "data": summary(data)}
         save_generator(path, learner.ema, windows.scale, notes)
     return path

@@ -89,6 +89,14 @@ def test_onnx_decodes_a_real_mel_as_torch_does() -> None:
     assert float((made - expected).abs().max()) <= 1e-3
 
 
+def test_onnx_decodes_silence_to_silence() -> None:
+    """A mel at its floor was NaN once: the exporter had left out what kept 0 from dividing 0."""
+    mel = MelConfig()
+    floor = np.full((mel.channels, 128), np.log(mel.floor) + 1e-3, np.float32)
+    made = OnnxDecoder(model_folder("segue-small") / "decoder.onnx")(floor)
+    assert np.abs(made).max() < 0.01
+
+
 def test_all_weights_fit_their_limit() -> None:
     """What ships of the model, sound examples included, is 64 MiB at most."""
     files = [path for path in model_folder("segue-small").rglob("*") if path.is_file()]

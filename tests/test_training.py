@@ -16,14 +16,15 @@ from segue.export import distill as distilling
 from segue.export import loop, train_decoder
 from segue.export import train as training
 from segue.export.curve import Curve
+from segue.export.dataset import read_scale
 from segue.export.distill import DistillConfig, distill
 from segue.export.train import TrainConfig, draw_levels, train
 from segue.export.train_decoder import DecoderTraining
 from segue.presets.vocabulary import Code, SegueError
 from segue.server.ditto.ctm import Denoiser
 from segue.server.ditto.decoder import DecoderConfig
-from segue.server.ditto.mel import MelConfig
-from segue.server.ditto.network import NetworkConfig
+from segue.server.ditto.mel import MelConfig, MelScale
+from segue.server.ditto.network import NetworkConfig, SegueSmall
 from segue.server.ditto.schedule import RectifiedFlow, Schedule
 from segue.server.ditto.weights import load_decoder, load_generator, read_notes
 from tests.music import write_data
@@ -44,6 +45,17 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def teacher(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A base model of ten steps."""
     return train(data, tmp_path_factory.mktemp("teacher"), RECIPE, "cpu")
+
+
+def test_held_out_error_is_in_the_units_of_the_weights(data: Path) -> None:
+    """Fresh weights say 0, so twice the deviation in their statistics is a quarter of the error."""
+    net, own, cpu = SegueSmall(NETWORK), read_scale(data), torch.device("cpu")
+    wider = MelScale(own.mean, 2 * own.std)
+    first, second = (training.held_out_measure(net, s, data, cpu) for s in (own, wider))
+    assert first is not None
+    assert second is not None
+    expected = {name: error / 4 for name, error in first().items()}
+    assert second() == pytest.approx(expected, rel=1e-4)
 
 
 @pytest.fixture

@@ -154,6 +154,7 @@ def error_table(samplers: Mapping[str, Sampler], windows: Windows, note: str) ->
     """Held-out error of D_x a noise level, 1 = the variance of the training set."""
     rows: list[tuple[Cell, ...]] = []
     for name, sampler in samplers.items():
+        windows.scale = sampler.scale
         errors = held_out_error(sampler.denoiser, windows, sampler.schedule, sampler.device)
         rows.append((name, *errors.values()))
     columns = ("network", *(f"t = {t}" for t in HELD_OUT_LEVELS))
