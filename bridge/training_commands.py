@@ -117,6 +117,7 @@ def distill(
     ),
     out: Out = TRAIN / "ctm",
     method: Annotated[str, typer.Option(help="ctm or cm.")] = "ctm",
+    start: From = None,
     snapshots: Annotated[
         str, typer.Option(help="Steps at which to keep the weights too, e.g. 100,200,400.")
     ] = "",
@@ -132,7 +133,8 @@ def distill(
     pace = _given(steps=steps, batch=batch, rate=rate, seed=seed)
     recipe = training.DistillConfig(method=method, **pace, snapshots=_steps_in(snapshots))
     with _disk_trouble_said():
-        _wrote(training.distill(data, teacher, out, recipe, device))
+        weights = start_weights(start, "generator.safetensors")
+        _wrote(training.distill(data, teacher, out, recipe, device, start=weights))
 
 
 def train_decoder(

@@ -26,7 +26,7 @@ from segue.server.ditto.decoder import DecoderConfig
 from segue.server.ditto.mel import MelConfig, MelScale
 from segue.server.ditto.network import NetworkConfig, SegueSmall
 from segue.server.ditto.schedule import RectifiedFlow, Schedule
-from segue.server.ditto.weights import load_decoder, load_generator, read_notes
+from segue.server.ditto.weights import load_decoder, load_generator, read_notes, save_generator
 from tests.music import write_data
 
 FLOW = RectifiedFlow()
@@ -263,3 +263,26 @@ def test_both_methods_are_distilled(data: Path, teacher: Path, tmp_path: Path) -
         assert load_generator(path)[0].config == replace(NETWORK, guided=True)
     with pytest.raises(SegueError, match="no method 'lcm'; there are: ctm, cm"):
         DistillConfig(method="lcm")
+
+
+def test_distillation_can_start_from_another_student(
+    data: Path, teacher: Path, tmp_path: Path
+) -> None:
+    """At a rate of next to nothing the weights are the start's, not the teacher's."""
+    recipe = DistillConfig(method="cm", steps=8, batch=1, rate=0.05, warmup=1)
+    cm = distill(data, teacher, tmp_path / "cm", recipe, "cpu")
+    still = DistillConfig(steps=1, batch=1, rate=1e-12)
+    ctm = distill(data, teacher, tmp_path / "ctm", still, "cpu", start=cm)
+    ours, theirs, first = (load_file(path) for path in (ctm, cm, teacher))
+    name = next(name for name in theirs if name.endswith("qkv.weight") or "blocks" in name)
+    torch.testing.assert_close(ours[name], theirs[name], atol=1e-6, rtol=0)
+    assert not torch.allclose(ours[name], first[name], atol=1e-6, rtol=0)
+
+
+def test_a_student_of_other_mels_is_refused(data: Path, teacher: Path, tmp_path: Path) -> None:
+    """Two weights that normalise mels differently do not fit together, and that is said."""
+    net, scale = load_generator(teacher)
+    other = tmp_path / "other.safetensors"
+    save_generator(other, net, MelScale(scale.mean + 1, scale.std), {})
+    with pytest.raises(SegueError, match="was trained on other mels"):
+        distill(data, teacher, tmp_path / "ctm", DistillConfig(steps=1), "cpu", start=other)
