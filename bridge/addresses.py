@@ -73,6 +73,25 @@ OUTPAINT = Row(
     "Continues a region of an audio file. The sender chooses the id; a seed of -1 draws one; "
     "sending the same message again is harmless and asks for its answers again.",
 )
+MAKE = Row(
+    Direction.TO_SEGUE,
+    "/segue/make",
+    (
+        _ID,
+        _PATH,
+        _START,
+        Argument("length_seconds", "d"),
+        Argument("preset", "s"),
+        Argument("new_seconds", "d", optional=True),
+        Argument("new_bars", "d", optional=True),
+        Argument("bpm", "d", optional=True),
+        Argument("seed", "i", optional=True),
+        Argument("text", "s", optional=True),
+    ),
+    "Makes music as a preset says: after, before, inside or in place of a region, or, with an "
+    "empty path, out of nothing. A length of 0 or less is the preset's own; bars need a bpm "
+    "above 0, and start with the region; an empty text asks for nothing.",
+)
 CANCEL = Row(Direction.TO_SEGUE, "/segue/cancel", (_ID,), "Stops a job.")
 WELCOME = Row(
     Direction.TO_DAW,
@@ -108,7 +127,7 @@ ERROR = Row(
     "What went wrong and what to do; the id is empty where none is known.",
 )
 
-ROWS = (HELLO, OUTPAINT, CANCEL, WELCOME, ACCEPTED, PROGRESS, DONE, CANCELLED, ERROR)
+ROWS = (HELLO, OUTPAINT, MAKE, CANCEL, WELCOME, ACCEPTED, PROGRESS, DONE, CANCELLED, ERROR)
 INCOMING = {row.address: row for row in ROWS if row.direction is Direction.TO_SEGUE}
 OUTGOING = {row.address: row for row in ROWS if row.direction is Direction.TO_DAW}
 

@@ -8,8 +8,8 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from segue.bridge import evaluate_commands, training_commands
-from segue.presets.vocabulary import MAX_GUIDANCE, MAX_SEED, SegueError
+from segue.bridge import evaluate_commands, make_command, training_commands
+from segue.presets.vocabulary import SegueError
 
 # The defaults of the other rooms, repeated so that `--help` need not import them; a test
 # compares them.
@@ -98,69 +98,24 @@ def bridge(
     run_bridge(server, osc_port)
 
 
-@app.command()
-def outpaint(
-    source: Annotated[Path, typer.Argument(metavar="IN.wav", help="The audio to continue.")],
-    seconds: Annotated[float, typer.Option(help="How much new music to make.")],
-    seed: Annotated[
-        int | None,
-        typer.Option(min=0, max=MAX_SEED, help="Same seed, same music; drawn if absent."),
-    ] = None,
-    start: Annotated[float, typer.Option(help="Where the region starts, in seconds.")] = 0.0,
-    length: Annotated[
-        float | None,
-        typer.Option(help="How long the region is.", show_default="to the end of the file"),
-    ] = None,
-    preset: Annotated[str, typer.Option(help="A preset's name, or a TOML file.")] = "continue",
-    tag: Annotated[
-        list[str] | None,
-        typer.Option(help="A kind of music to go for, e.g. strings; may be given repeatedly."),
-    ] = None,
-    guidance: Annotated[
-        float | None,
-        typer.Option(min=1, max=MAX_GUIDANCE, help="How strictly.", show_default="the preset's"),
-    ] = None,
-    out: Annotated[
-        Path | None,
-        typer.Option("--out", "-o", help="The clip to write.", show_default="IN-segue.wav"),
-    ] = None,
-    force: Annotated[bool, typer.Option("--force", help="Replace what is there.")] = False,
-    model: Model = MODEL,
-) -> None:
-    """Continue a region of a file, without server or DAW. By default the whole file is it."""
-    from segue.bridge import offline
+def _engine(model: str) -> Any:
+    from segue.server.engine import Engine  # imports torch
 
-    request = offline.ask(
-        source,
-        start_seconds=start,
-        length_seconds=length,
-        new_seconds=seconds,
-        seed=seed,
-        preset=preset,
-        tags=tuple(tag or ()),
-        guidance=guidance,
-    )
+    return Engine.load(model).run
 
-    def load() -> offline.Run:
-        from segue.server.engine import Engine  # imports torch
 
-        return Engine.load(model).run
-
-    offline.run_offline(request, offline.choose_out(source, out, force), load)
+make_command.register(app, _engine, MODEL)
 
 
 @app.command()
 def presets() -> None:
-    """List the presets."""
+    """List the presets: where music is made, how it goes, and what that is for."""
     from rich.console import Console
-    from rich.table import Table
 
-    from segue.presets.library import load_preset, preset_names
+    from segue.bridge.preset_plot import table
 
-    table = Table("preset", "what it does")
-    for name in preset_names():
-        table.add_row(name, load_preset(name).description)
-    Console().print(table)
+    console = Console()
+    console.print(table(console.encoding))
 
 
 @app.command()

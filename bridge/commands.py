@@ -8,7 +8,9 @@ from dataclasses import dataclass
 from pydantic import TypeAdapter, ValidationError
 
 from segue.bridge import addresses, osc
-from segue.presets.library import Preset, sentence
+from segue.presets.controls import Inpaint, Text, Vary
+from segue.presets.library import Preset, apply, sentence
+from segue.presets.tempo import TempoMap
 from segue.presets.vocabulary import Code, Id, Region, Request, SegueError
 
 Sender = tuple[str, int]  # host and port a datagram came from
@@ -79,19 +81,50 @@ def _hello(values: _Values, sender: Sender, presets: Mapping[str, Preset]) -> Co
 
 
 def _outpaint(values: _Values, sender: Sender, presets: Mapping[str, Preset]) -> Command:
-    fields: dict[str, object] = {key: values[key] for key in ("id", "new_seconds")}
-    if values.get("seed", addresses.DRAW_SEED) != addresses.DRAW_SEED:
-        fields["seed"] = values["seed"]
+    fields = {key: values[key] for key in ("id", "new_seconds")} | _seed(values)
     if "preset" in values:
-        preset = presets.get(str(values["preset"]))
-        if preset is None:
-            text = f"preset: no preset {values['preset']!r}; there are: {', '.join(presets)}"
-            raise SegueError(Code.BAD_REQUEST, text)
-        fields |= {"controls": preset.controls, "settings": preset.settings}
+        preset = _preset(values, presets)
+        if isinstance(preset.place, Inpaint | Vary):
+            text = "preset: it makes nothing longer, so new_seconds means nothing to it"
+            raise SegueError(Code.BAD_REQUEST, f"{text}: send {addresses.MAKE.address}")
+        return Submit(Request.model_validate(apply(preset, fields | _region(values))), sender)
+    return Submit(Request.model_validate(fields | _region(values)), sender)
+
+
+def _make(values: _Values, sender: Sender, presets: Mapping[str, Preset]) -> Command:
+    fields: dict[str, object] = {"id": values["id"], **_seed(values)}
+    if values["path"]:
+        fields |= _region(values)
+    fields |= {key: values[key] for key in ("new_seconds", "new_bars") if _above_0(values, key)}
+    if _above_0(values, "bpm"):
+        fields["tempo"] = TempoMap.steady(float(values["bpm"])).model_dump(mode="json")
+    if values.get("text"):
+        fields["controls"] = [Text(text=str(values["text"])).model_dump(mode="json")]
+    return Submit(Request.model_validate(apply(_preset(values, presets), fields)), sender)
+
+
+def _seed(values: _Values) -> dict[str, object]:
+    drawn = values.get("seed", addresses.DRAW_SEED) == addresses.DRAW_SEED
+    return {} if drawn else {"seed": values["seed"]}
+
+
+def _region(values: _Values) -> dict[str, object]:
     region = {key: values[key] for key in ("path", "start_seconds", "length_seconds")}
     # Built on its own, so that an error names `path`, the argument, and not `region.path`.
-    fields["region"] = Region.model_validate(region)
-    return Submit(Request.model_validate(fields), sender)
+    return {"region": Region.model_validate(region).model_dump(mode="json")}
+
+
+def _preset(values: _Values, presets: Mapping[str, Preset]) -> Preset:
+    preset = presets.get(str(values["preset"]))
+    if preset is None:
+        text = f"preset: no preset {values['preset']!r}; there are: {', '.join(presets)}"
+        raise SegueError(Code.BAD_REQUEST, text)
+    return preset
+
+
+def _above_0(values: _Values, key: str) -> bool:
+    value = values.get(key)
+    return isinstance(value, int | float) and value > 0
 
 
 def _cancel(values: _Values, sender: Sender, presets: Mapping[str, Preset]) -> Command:
@@ -106,5 +139,6 @@ def _cancel(values: _Values, sender: Sender, presets: Mapping[str, Preset]) -> C
 _COMMANDS: dict[str, Callable[[_Values, Sender, Mapping[str, Preset]], Command]] = {
     addresses.HELLO.address: _hello,
     addresses.OUTPAINT.address: _outpaint,
+    addresses.MAKE.address: _make,
     addresses.CANCEL.address: _cancel,
 }

@@ -19,12 +19,13 @@ from segue.bridge import addresses, osc
 from segue.bridge.picture import Clip, draw
 from segue.bridge.terminal import JobBar, job_figures, print_figures
 from segue.bridge.up import Pair
-from segue.presets.library import SHIPPED, load_preset
+from segue.presets.library import SHIPPED
 from segue.presets.vocabulary import Code, Result, SegueError, Status
 
 NEW_SECONDS = 6.0
 SEED = 7
 PRESET = "continue"
+OVERLAP_SECONDS = 1.0  # its own
 JOB_ID = "demo"
 AUDIO_SUFFIXES = (".flac", ".wav")
 
@@ -147,7 +148,7 @@ def draw_result(out: Path, result: Result, taken_seconds: float) -> None:
         audio=audio,
         sample_rate=rate,
         seam_seconds=(result.length_samples - result.new_samples) / rate,
-        overlap_seconds=load_preset(PRESET).controls[0].overlap_seconds,
+        overlap_seconds=OVERLAP_SECONDS,
     )
     title = f"{NEW_SECONDS:g} s of new music, made in {taken_seconds:.1f} s on {result.device}"
     draw(clip, f"{title}, seed {result.seed}", out / "continued.png")

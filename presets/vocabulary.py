@@ -7,48 +7,45 @@ Times are seconds (float64) unless a name says samples.
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, TypeAdapter
+from pydantic import Field, StringConstraints, TypeAdapter, model_validator
+
+from segue.presets.controls import PLACES, Control, Inpaint, Outpaint, Place, Vary
+from segue.presets.tempo import TempoMap
+from segue.presets.word import (
+    MAX_PATH_CHARACTERS,
+    MAX_REGION_SECONDS,
+    Code,
+    Failure,
+    FilePath,
+    Id,
+    Region,
+    SegueError,
+    Word,
+)
+
+__all__ = [
+    "MAX_PATH_CHARACTERS",
+    "MAX_REGION_SECONDS",
+    "Code",
+    "Control",
+    "Failure",
+    "FilePath",
+    "Id",
+    "Outpaint",
+    "Region",
+    "SegueError",
+    "Word",
+]
 
 MAX_NEW_SECONDS = 180.0
-MAX_REGION_SECONDS = 600.0
+MAX_CONTROLS = 8
 MAX_SEED = 2**31 - 1  # an OSC int32
-MAX_PATH_CHARACTERS = 4096
+MAX_SEEDS = 16
 MAX_GUIDANCE = 4.0
 
-Id = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
 Seed = Annotated[int, Field(ge=0, le=MAX_SEED, strict=True)]
-FilePath = Annotated[str, StringConstraints(pattern=r"^[^\x00]+$", max_length=MAX_PATH_CHARACTERS)]
-
-
-class Word(BaseModel):
-    """Base of every message: immutable, finite numbers only, no unknown keys."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-
-class Region(Word):
-    """A stretch of an audio file: from `start_seconds` for `length_seconds`."""
-
-    path: FilePath
-    start_seconds: float = Field(ge=0)
-    length_seconds: float = Field(gt=0, le=MAX_REGION_SECONDS)
-
-
-class Outpaint(Word):
-    """Continue a region to the right, the clip's first `overlap_seconds` matching its end.
-
-    DITTO-2 section 4.2: squared L2 on the mel over the overlap; the paper uses 1 s.
-    """
-
-    kind: Literal["outpaint"] = "outpaint"
-    overlap_seconds: float = Field(default=1.0, ge=0.25, le=3.0)
-
-
-Control = Outpaint  # a union, told apart by `kind`, as soon as there are two
-
-
 Tag = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9 -]{0,31}$")]
 
 
@@ -60,25 +57,68 @@ class Settings(Word):
     """
 
     iterations: int = Field(default=70, ge=1, le=1000)  # K
-    decode_steps: int = Field(default=2, ge=1, le=8)  # T
+    decode_steps: int = Field(default=2, ge=1, le=20)  # T
+    surrogate: Literal["one", "adaptive", "full"] = "one"  # M: 1; 1, 2, 4 (section 5.3); T (DITTO)
     gamma: float = Field(default=0.2, ge=0, le=1)  # CTM stochasticity, Alg. 1
+    space: Literal["waves", "elements"] = "waves"  # what Adam moves: cosines, or DITTO's elements
     learning_rate: float = Field(default=0.03, gt=0, le=1)
+    patience: int | None = Field(default=None, ge=1)  # stop after so many without gain
+    target_loss: float | None = Field(default=None, ge=0)  # stop when it is met
+    within_seconds: float | None = Field(default=None, gt=0, le=3600)  # best so far by then
+    seeds: int = Field(default=1, ge=1, le=MAX_SEEDS)  # tried side by side
+    keep: int = Field(default=1, ge=1, le=MAX_SEEDS)  # best ones that differ, a clip each
+    slot: Id | None = None  # jobs of one slot start from the last one's noise
     tags: tuple[Tag, ...] = Field(default=(), max_length=16)
     guidance: float = Field(default=2.0, ge=1, le=MAX_GUIDANCE)
 
+    @model_validator(mode="after")
+    def _enough_seeds(self) -> Self:
+        if self.keep > self.seeds:
+            raise ValueError(f"keep {self.keep} needs as many seeds, not {self.seeds}")
+        return self
+
 
 class Request(Word):
-    """One job: make `new_seconds` of music after `region`.
+    """One job: music after, before, inside or in place of `region`, or out of nothing.
 
-    Without a seed the server draws one; the result always names it.
+    How much is `new_seconds`, or `new_bars` of the tempo map, whose time 0 is the region's
+    start; filling and varying need neither. Without a seed the server draws one; the result
+    always names it.
     """
 
     id: Id
-    region: Region
-    new_seconds: float = Field(gt=0, le=MAX_NEW_SECONDS)
+    region: Region | None = None
+    new_seconds: float | None = Field(default=None, gt=0, le=MAX_NEW_SECONDS)
+    new_bars: float | None = Field(default=None, gt=0, le=1000)
+    tempo: TempoMap | None = None
     seed: Seed | None = None
-    controls: tuple[Control, ...] = Field(default=(Outpaint(),), min_length=1, max_length=1)
+    controls: tuple[Control, ...] = Field(default=(Outpaint(),), max_length=MAX_CONTROLS)
     settings: Settings = Settings()
+
+    @property
+    def place(self) -> Place | None:
+        """The control that says where; None when music is made out of nothing."""
+        return next((c for c in self.controls if isinstance(c, PLACES)), None)
+
+    @model_validator(mode="after")
+    def _whole(self) -> Self:
+        if sum(isinstance(c, PLACES) for c in self.controls) > 1:
+            raise ValueError("ask for one of outpaint, inpaint, loop and vary at a time")
+        if (self.place is None) != (self.region is None):
+            what = "a region needs" if self.region else "without a region there can't be"
+            raise ValueError(f"{what} one of outpaint, inpaint, loop or vary among its controls")
+        given = [v for v in (self.new_seconds, self.new_bars) if v is not None]
+        wanted = 0 if isinstance(self.place, Inpaint | Vary) else 1
+        if len(given) != wanted:
+            say = "give new_seconds or new_bars" if wanted else "the region says how long it is"
+            raise ValueError(f"{say}, and nothing else")
+        if self.tempo is None and self._counts_beats():
+            raise ValueError("bars and beats need a tempo map: give tempo")
+        return self
+
+    def _counts_beats(self) -> bool:
+        units = {getattr(c, "unit", "seconds") for c in self.controls}
+        return self.new_bars is not None or not units.isdisjoint({"beats", "bars"})
 
 
 class State(StrEnum):
@@ -92,25 +132,6 @@ class State(StrEnum):
     CANCELLED = "cancelled"
 
 
-class Code(StrEnum):
-    """Why a request failed. The text beside it says what to do."""
-
-    BAD_REQUEST = "bad-request"
-    ID_TAKEN = "id-taken"
-    UNKNOWN_ID = "unknown-id"
-    QUEUE_FULL = "queue-full"
-    MISSING_FILE = "missing-file"
-    NOT_AUDIO = "not-audio"
-    BAD_REGION = "bad-region"
-    BAD_SAMPLES = "bad-samples"
-    UNSUPPORTED = "unsupported"
-    NO_MODEL = "no-model"
-    DISK = "disk"
-    INTERRUPTED = "interrupted"
-    SERVER_UNREACHABLE = "server-unreachable"
-    INTERNAL = "internal"
-
-
 class Progress(Word):
     """How far a job is. `fraction` never falls while one attempt runs; `loss` is the newest."""
 
@@ -122,15 +143,18 @@ class Progress(Word):
 
 
 class Result(Word):
-    """A finished clip: the region followed by the new music, in one WAV file.
+    """A finished clip: region and new music in one WAV file.
 
-    `start_seconds` is where the clip belongs, the region's own start. Of its
-    `length_samples`, the last `new_samples` are new.
+    `start_seconds` is where the clip belongs: the region's own start, or before it when music
+    was made to its left. Of its `length_samples`, `new_samples` are new. `variations` are more
+    clips of the same length, each worse than the one before it; `notes` say what could not be
+    done as asked.
     """
 
     type: Literal["result"] = "result"
     id: Id
     path: FilePath
+    variations: tuple[FilePath, ...] = ()
     start_seconds: float
     length_samples: int = Field(gt=0)
     new_samples: int = Field(gt=0)
@@ -139,17 +163,9 @@ class Result(Word):
     seed: Seed
     loss_first: float
     loss_last: float
+    notes: tuple[str, ...] = ()
     taken_seconds: float = Field(ge=0)
     device: str
-
-
-class Failure(Word):
-    """What went wrong, and what to do about it."""
-
-    type: Literal["failure"] = "failure"
-    id: str
-    code: Code
-    text: str
 
 
 class Cancelled(Word):
@@ -184,16 +200,3 @@ class Health(Word):
     queued: int = Field(ge=0)
     running: str | None = None
     problem: str | None = None
-
-
-class SegueError(Exception):
-    """Anything the user can act on: a code and a sentence that says what to do."""
-
-    def __init__(self, code: Code, text: str) -> None:
-        super().__init__(text)
-        self.code = code
-        self.text = text
-
-    def failure(self, job_id: str) -> Failure:
-        """The same, as the message that crosses rooms."""
-        return Failure(id=job_id, code=self.code, text=self.text)

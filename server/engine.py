@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import math
 import time
+from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
-import soxr
 import torch
 from torch import Tensor
 
 from segue.presets.library import model_folder
 from segue.presets.vocabulary import (
     Code,
-    Outpaint,
     Progress,
     Request,
     Result,
@@ -26,28 +24,35 @@ from segue.presets.vocabulary import (
 )
 from segue.server import seam
 from segue.server.audio_file import Waveform, read_region, write_wav
-from segue.server.ditto.controls import outpaint
-from segue.server.ditto.ctm import Denoiser, decode_multistep, jump
-from segue.server.ditto.mel import MelConfig, MelScale, log_mel
+from segue.server.clip import Clip, Gap, lay_out
+from segue.server.ditto.canvas import Canvas
+from segue.server.ditto.controls import intensity
+from segue.server.ditto.ctm import Denoiser
+from segue.server.ditto.mel import MelConfig, MelScale
 from segue.server.ditto.network import Network, conditioned
 from segue.server.ditto.onnx_decoder import OnnxDecoder
-from segue.server.ditto.optimize import OptStep, Waves, optimize
-from segue.server.ditto.schedule import RectifiedFlow, even_grid
+from segue.server.ditto.optimize import OptStep
+from segue.server.ditto.schedule import RectifiedFlow
 from segue.server.ditto.weights import check_decodable, check_manifest, load_generator
+from segue.server.framing import Frames, audio_of, canvas_of
+from segue.server.painter import Noise, Painter, best_that_differ
+from segue.server.wanted import Scene, Term, notes, terms
 
 OnProgress = Callable[[Progress], None]
 OPTIMIZING_SHARE, DECODED_SHARE = 0.9, 0.98  # of the progress bar
-CUT_FRAMES = 2  # the region's last frames, whose analysis window reaches past its end
-SPARE_FRAMES = 4  # rounding, the resampler's edges and the seam's shift
+OPTIMIZING_TIME = 0.8  # of the time given, the rest is for decoding and writing
+MAX_SLOTS = 16
 
 
 @dataclass(frozen=True)
-class Made:
-    """A continuation as a mel, (channels, frames) natural log, overlap first; and its losses."""
+class Painted:
+    """A gap made: its canvas, the frames it was counted in, the losses of each batch row."""
 
-    log_mel: Tensor
-    loss_first: float
-    loss_last: float
+    gap: Gap
+    frames: Frames
+    canvas: Canvas
+    best: Tensor
+    traces: list[tuple[float, ...]]
 
 
 @dataclass(frozen=True)
@@ -62,6 +67,8 @@ class Engine:
     decode: Callable[[Tensor], np.ndarray]
     mel: MelConfig = field(default_factory=MelConfig)
     schedule: RectifiedFlow = field(default_factory=RectifiedFlow)
+    slots: OrderedDict[str, list[Tensor]] = field(default_factory=OrderedDict)
+    clock: Callable[[], float] = time.monotonic
 
     @classmethod
     def load(cls, model: str) -> Engine:
@@ -80,12 +87,6 @@ class Engine:
             scale=scale.to(device),
             decode=OnnxDecoder(folder / "decoder.onnx"),
         )
-
-    @property
-    def frames(self) -> int:
-        """Length of one window."""
-        frames: int = self.network.config.frames
-        return frames
 
     def denoiser(self, settings: Settings) -> Denoiser:
         """The network under the tags and the guidance asked for.
@@ -107,114 +108,147 @@ class Engine:
         `on_progress` hears of every iteration; what it raises ends the run with nothing left
         behind. Raises SegueError for anything the user can act on.
         """
-        started = time.monotonic()
+        started = self.clock()
         assert request.seed is not None, "the server draws the seed before the job is queued"
-        region = read_region(request.region)
-        new = round(request.new_seconds * region.sample_rate)
-        made = self.outpaint(request, region, on_progress)
-        overlap_frames = self._overlap_frames(request.controls[0], region)
-        audio = self._audio(made.log_mel, region)
+        region = read_region(request.region) if request.region else None
+        clip = lay_out(request, region)
+        painted = self.paint(request, clip, on_progress, started)
+        on_progress(Progress(id=request.id, fraction=OPTIMIZING_SHARE, stage=State.DECODING))
+        best = torch.stack([gap.best for gap in painted]).mean(0)
+        mels = torch.cat([gap.canvas.mel for gap in painted], dim=-1)
+        rows = best_that_differ(best, mels, request.settings.keep)
+        waves = [self._wave(clip, painted, row) for row in rows]
         on_progress(Progress(id=request.id, fraction=DECODED_SHARE, stage=State.DECODING))
-        overlap = round(overlap_frames * self.mel.hop * region.sample_rate / self.mel.sample_rate)
-        samples = seam.join(region.samples, audio, overlap, new, region.sample_rate)
-        write_wav(out_path, Waveform(samples, region.sample_rate, region.subtype))
+        paths = [out_path, *(variation(out_path, i + 2) for i in range(len(rows) - 1))]
+        _write_all(paths, waves)
+        traces = [trace for gap in painted for trace in gap.traces]
+        start = request.region.start_seconds if request.region else 0.0
         return Result(
             id=request.id,
             path=str(out_path),
-            start_seconds=request.region.start_seconds,
-            length_samples=len(samples),
-            new_samples=new,
-            sample_rate=region.sample_rate,
-            channels=region.channels,
+            variations=tuple(map(str, paths[1:])),
+            start_seconds=start - clip.offset_samples / clip.wave.sample_rate,
+            length_samples=len(clip.wave.samples),
+            new_samples=clip.new_samples,
+            sample_rate=clip.wave.sample_rate,
+            channels=clip.wave.channels,
             seed=request.seed,
-            loss_first=made.loss_first,
-            loss_last=made.loss_last,
-            taken_seconds=time.monotonic() - started,
+            loss_first=sum(trace[0] for trace in traces) / len(traces),
+            loss_last=float(best[rows[0]]),
+            notes=notes(request),
+            taken_seconds=self.clock() - started,
             device=self.device,
         )
 
-    def _overlap_frames(self, control: Outpaint, region: Waveform) -> int:
-        available = int(len(region.samples) / region.sample_rate * self.mel.sample_rate)
-        return min(self.mel.frames(control.overlap_seconds), available // self.mel.hop)
-
-    def outpaint(self, request: Request, region: Waveform, on_progress: OnProgress) -> Made:
-        """Chain windows, each matching the end of what is there, until there is enough."""
-        overlap = self._overlap_frames(request.controls[0], region)
-        target = self._target(region, overlap)
-        needed = math.ceil(request.new_seconds * self.mel.sample_rate / self.mel.hop)
-        windows = math.ceil((needed + SPARE_FRAMES) / (self.frames - overlap))
-        generator = torch.Generator().manual_seed(request.seed or 0)
-        pieces, losses = [], []
-        for k in range(windows):
-            report = _reporter(request.id, k, windows, on_progress)
-            x_0, trace = self.window(target, request.settings, generator, report)
-            pieces.append(x_0)
-            losses.append(trace)
-            target = x_0[:, -overlap:]
-        on_progress(Progress(id=request.id, fraction=OPTIMIZING_SHARE, stage=State.DECODING))
-        mel = self.scale.restore(chain(pieces, overlap))
-        first, last = (sum(trace[i] for trace in losses) / windows for i in (0, -1))
-        return Made(mel[:, : overlap + needed + SPARE_FRAMES], first, last)
-
-    def window(
-        self,
-        target: Tensor,
-        settings: Settings,
-        generator: torch.Generator,
-        on_step: Callable[[OptStep], None] | None = None,
-    ) -> tuple[Tensor, tuple[float, ...]]:
-        """One window that starts like `target` (channels, some): x_0 (channels, frames).
-
-        The noise is optimized through a single jump (M = 1) and decoded with T of them.
-        """
-        denoiser = self.denoiser(settings)
-        shape = (1, self.mel.channels, self.frames)
-        x_T = torch.randn(shape, generator=generator).to(self.torch_device)
-        t_max = self.schedule.t_max
-
-        def objective(x: Tensor) -> Tensor:
-            return outpaint.loss(jump(denoiser, self.schedule, x, t_max, 0.0), target)
-
-        best = optimize(
-            objective,
-            x_T,
-            iterations=settings.iterations,
-            learning_rate=settings.learning_rate,
-            waves=Waves(self.mel.bands, self.frames, self.torch_device),
-            on_step=on_step,
+    def paint(
+        self, request: Request, clip: Clip, on_progress: OnProgress, started: float
+    ) -> list[Painted]:
+        """Fill every gap, window by window."""
+        settings, frames = request.settings, self.network.config.frames
+        canvases = [self._canvas(request, clip, gap) for gap in clip.gaps]
+        overlap = self._overlap(request)
+        total = sum(len(canvas.starts(frames, overlap)) for _, canvas, _ in canvases)
+        seeds = range(request.seed or 0, (request.seed or 0) + settings.seeds)
+        painter = Painter(
+            denoiser=self.denoiser(settings),
+            schedule=self.schedule,
+            scale=self.scale,
+            settings=settings,
+            place=request.place,
+            noise=Noise.of(seeds, (self.mel.channels, frames), self.torch_device),
+            warm=self.slots.get(settings.slot or "", []),
         )
-        with torch.no_grad():
-            x_0 = decode_multistep(
-                denoiser,
-                self.schedule,
-                best.x_T,
-                even_grid(self.schedule, settings.decode_steps),
-                gamma=settings.gamma,
-                generator=generator,
-            )
-        return x_0[0], best.losses
+        done, painted = 0, []
+        for gap, (counted, canvas, wanted) in zip(clip.gaps, canvases, strict=True):
+            best, traces = torch.zeros(settings.seeds), []
+            starts = canvas.starts(frames, overlap)
+            for start in starts:
+                due = self._due(settings, started, done + 1, total)
+                report = _reporter(request.id, done, total, on_progress)
+                optimized = painter.window(canvas, start, wanted, due, report)
+                best = best + optimized.best.cpu() / len(starts)
+                traces.append(optimized.losses)
+                done += 1
+            painted.append(Painted(gap, counted, canvas, best, traces))
+        self._remember(settings.slot, painter.found)
+        return painted
 
-    def _target(self, region: Waveform, overlap: int) -> Tensor:
-        """Normalised mel of the region's last `overlap` frames but for the cut ones.
+    def _canvas(
+        self, request: Request, clip: Clip, gap: Gap
+    ) -> tuple[Frames, Canvas, tuple[Term, ...]]:
+        window, rate = self.network.config.frames, clip.wave.sample_rate
+        overlap_seconds = getattr(request.place, "overlap_seconds", 1.0)
+        frames = Frames.of(gap, rate, overlap_seconds, window, self.mel)
+        canvas = canvas_of(clip, gap, frames, self.mel, self.scale, request.settings.seeds)
+        scene = Scene(
+            request=request,
+            clip=clip,
+            gap=gap,
+            frames=frames.new,
+            level_db=self._level(canvas),
+            mel=self.mel,
+        )
+        return frames, canvas, terms(scene)
 
-        (channels, overlap - CUT_FRAMES), its first frame where the overlap begins.
-        """
-        rate, samples = self.mel.sample_rate, region.samples
-        context = math.ceil((overlap + 8) * self.mel.hop * region.sample_rate / rate)
-        tail = soxr.resample(samples[-context:], region.sample_rate, rate)
-        stereo = np.broadcast_to(tail.reshape(len(tail), -1), (len(tail), 2))
-        exact = len(tail) // self.mel.hop * self.mel.hop
-        audio = torch.from_numpy(np.ascontiguousarray(stereo[-exact:].T, dtype=np.float32))
-        mel = log_mel(audio, self.mel)[:, -overlap:-CUT_FRAMES].to(self.torch_device)
-        return self.scale.normalise(mel)
+    def _overlap(self, request: Request) -> int:
+        return self.mel.frames(getattr(request.place, "overlap_seconds", 1.0))
 
-    def _audio(self, mel: Tensor, region: Waveform) -> np.ndarray:
-        """Decode to (samples, channels) float64 at the region's rate and channels."""
-        stereo = self.decode(mel).astype(np.float64)
-        if region.channels == 1:
-            stereo = stereo.mean(axis=1, keepdims=True)
-        audio: np.ndarray = soxr.resample(stereo, self.mel.sample_rate, region.sample_rate)
-        return audio
+    def _level(self, canvas: Canvas) -> float | None:
+        """Mean level of the known frames."""
+        if not canvas.pinned.any():
+            return None
+        known = self.scale.restore(canvas.mel[:1, :, canvas.pinned])
+        return float(intensity.feature(known, self.mel).mean())
+
+    def _due(
+        self, settings: Settings, started: float, window: int, windows: int
+    ) -> Callable[[], bool]:
+        """Whether a window's share of the time is up."""
+        if settings.within_seconds is None:
+            return lambda: False
+        until = started + settings.within_seconds * OPTIMIZING_TIME * window / windows
+        return lambda: self.clock() >= until
+
+    def _remember(self, slot: str | None, found: list[Tensor]) -> None:
+        if slot is not None:
+            self.slots[slot] = found
+            self.slots.move_to_end(slot)
+            while len(self.slots) > MAX_SLOTS:
+                self.slots.popitem(last=False)
+
+    def _wave(self, clip: Clip, painted: list[Painted], row: int) -> Waveform:
+        """One finished clip: the known samples with each gap patched."""
+        samples, rate = clip.wave.samples.copy(), clip.wave.sample_rate
+        for gap in painted:
+            start, stop = gap.gap.start, gap.gap.stop
+            mel = self.scale.restore(gap.canvas.mel[row])
+            made = audio_of(mel, self.decode, self.mel, rate, clip.wave.channels)
+            unit = gap.frames.samples
+            before = clip.samples(start - round(gap.frames.left * unit), start)
+            behind = clip.samples(stop, stop + round(gap.frames.right * unit))
+            lead = round(gap.frames.head * unit)
+            patch, fade = seam.fill(before, made, behind, lead, stop - start, rate)
+            places = np.arange(start - fade, start - fade + len(patch)) % len(samples)
+            samples[places] = patch
+        return replace(clip.wave, samples=samples)
+
+
+def variation(path: Path, number: int) -> Path:
+    """Where the second, third, ... best clip of a job goes: `clip-2.wav` beside `clip.wav`."""
+    return path.with_name(f"{path.stem}-{number}{path.suffix}")
+
+
+def _write_all(paths: list[Path], waves: list[Waveform]) -> None:
+    """All clips or none."""
+    written: list[Path] = []
+    try:
+        for path, wave in zip(paths, waves, strict=True):
+            write_wav(path, wave)
+            written.append(path)
+    except SegueError:
+        for path in written:
+            path.unlink(missing_ok=True)
+        raise
 
 
 def device_name(device: torch.device) -> str:
@@ -222,16 +256,6 @@ def device_name(device: torch.device) -> str:
     if device.type == "cuda":
         return f"cuda ({torch.cuda.get_device_name(device)})"
     return f"cpu ({torch.get_num_threads()} threads)"
-
-
-def chain(pieces: list[Tensor], overlap: int) -> Tensor:
-    """Join windows (channels, frames) that share `overlap` frames, fading linearly between."""
-    whole = pieces[0]
-    fade = torch.linspace(0, 1, overlap + 2, device=whole.device)[1:-1]
-    for piece in pieces[1:]:
-        shared = torch.lerp(whole[:, -overlap:], piece[:, :overlap], fade)
-        whole = torch.cat((whole[:, :-overlap], shared, piece[:, overlap:]), dim=1)
-    return whole
 
 
 def _reporter(

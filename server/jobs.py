@@ -97,9 +97,14 @@ def advance(job: Job, event: Event, now: float) -> Job:
 
 def check_request(request: Request) -> None:
     """Refuse what the vocabulary cannot see: relative paths, names that are devices."""
-    if not os.path.isabs(request.region.path):
-        text = f"region.path: give an absolute path, not {request.region.path!r}"
-        raise SegueError(Code.BAD_REQUEST, text)
+    regions = {"region": request.region}
+    for i, control in enumerate(request.controls):
+        for key in ("audio", "like"):
+            regions[f"controls.{i}.{key}"] = getattr(control, key, None)
+    for key, region in regions.items():
+        if region is not None and not os.path.isabs(region.path):
+            text = f"{key}.path: give an absolute path, not {region.path!r}"
+            raise SegueError(Code.BAD_REQUEST, text)
     if request.id.split(".")[0].lower() in RESERVED_NAMES:
         text = f"id: {request.id!r} is a device name on Windows, choose another"
         raise SegueError(Code.BAD_REQUEST, text)

@@ -13,10 +13,11 @@ from typing import Annotated
 from fastapi import Depends, FastAPI, Request, Response, WebSocket
 from fastapi.responses import FileResponse
 from pydantic import ValidationError
+from pydantic_core import from_json, to_json
 from starlette.exceptions import HTTPException
 
 from segue.presets import vocabulary as words
-from segue.presets.library import sentence
+from segue.presets.library import apply, sentence, shipped_preset
 from segue.presets.vocabulary import EVENT, Code, Failure, Health, SegueError, State, Status, Word
 from segue.server.desk import Desk
 from segue.server.events import Hub, Mailbox, TooSlowError
@@ -164,9 +165,26 @@ async def _json_body(http: Request) -> bytes:
 def _parse(body: bytes) -> words.Request:
     """Strict: no strings for numbers. Raises SegueError(BAD_REQUEST) naming the keys."""
     try:
-        return words.Request.model_validate_json(body, strict=True)
+        return words.Request.model_validate_json(_over_preset(body), strict=True)
     except ValidationError as error:
         raise SegueError(Code.BAD_REQUEST, sentence(error)[:MAX_TEXT]) from error
+
+
+def _over_preset(body: bytes) -> bytes:
+    """The body, or the request it means by naming a shipped preset."""
+    try:
+        fields = from_json(body)
+    except ValueError:
+        return body  # to be refused in the same words as ever
+    if not isinstance(fields, dict) or "preset" not in fields:
+        return body
+    name = fields.pop("preset")
+    if not isinstance(name, str):
+        raise SegueError(Code.BAD_REQUEST, "preset: give the name of a preset")
+    try:
+        return to_json(apply(shipped_preset(name), fields))
+    except SegueError as error:
+        raise SegueError(error.code, f"preset: {error.text}"[:MAX_TEXT]) from error
 
 
 def _json(message: Word, status: int) -> Response:

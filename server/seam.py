@@ -53,19 +53,40 @@ def crossfade(leaving: np.ndarray, entering: np.ndarray) -> np.ndarray:
     return (a * leaving + b * entering) / np.sqrt(1 + 2 * r * a * b)
 
 
-def join(region: np.ndarray, made: np.ndarray, overlap: int, new: int, rate: int) -> np.ndarray:
-    """The region followed by `new` samples of `made`: (len(region) + new, channels).
+def fill(
+    before: np.ndarray, made: np.ndarray, behind: np.ndarray, lead: int, new: int, rate: int
+) -> tuple[np.ndarray, int]:
+    """What goes into a gap of `new` samples, with the fades into the music beside it.
 
-    made: (at least overlap + new + the shift's reach, channels), its first `overlap` samples
-    being another rendering of the region's last ones. Everything before the fade is the
-    region's own samples.
+    before, behind: (n, channels) known samples on either side, none where an end is open;
+    made: (samples, channels), the gap beginning `lead` samples in, the known music rendered
+    around it. Returns the patch and how many of its samples lie before the gap. Everything
+    outside the patch stays the producer's own samples.
     """
-    fade = min(round(FADE_SECONDS * rate), overlap // 2)
-    limit = min(round(MAX_SHIFT_SECONDS * rate), len(made) - overlap - new)
-    made = made * loudness_gain(region[-overlap:], made[:overlap], rate)
-    tail = region[len(region) - fade :]
-    around = made[overlap - fade - limit : overlap + limit]
-    start = overlap - fade - limit + best_shift(tail, around, limit)
-    faded = crossfade(tail, made[start : start + fade])
-    rest = made[start + fade : start + fade + new]
-    return np.concatenate((region[: len(region) - fade], faded, rest))
+    fade_in, fade_out = (min(round(FADE_SECONDS * rate), len(n) // 2) for n in (before, behind))
+    made = made * _gains(before, made, behind, lead, new, rate)
+    start, length = lead - fade_in, fade_in + new + fade_out
+    limit = min(round(MAX_SHIFT_SECONDS * rate), start, len(made) - start - length)
+    at = start
+    if fade_in or fade_out:
+        known, place = (before[-fade_in:], start) if fade_in else (behind[:fade_out], lead + new)
+        around = made[place - limit : place + len(known) + limit]
+        at = start - limit + best_shift(known, around, limit)
+    patch = made[at : at + length].copy()
+    if fade_in:
+        patch[:fade_in] = crossfade(before[-fade_in:], patch[:fade_in])
+    if fade_out:
+        patch[-fade_out:] = crossfade(patch[-fade_out:], behind[:fade_out])
+    return patch, fade_in
+
+
+def _gains(
+    before: np.ndarray, made: np.ndarray, behind: np.ndarray, lead: int, new: int, rate: int
+) -> np.ndarray:
+    """Factor of each made sample, (samples, 1): from one side's to the other's in even dB."""
+    left = loudness_gain(before, made[lead - len(before) : lead], rate) if len(before) else None
+    right = None
+    if len(behind):
+        right = loudness_gain(behind, made[lead + new : lead + new + len(behind)], rate)
+    ends = np.log([left or right or 1.0, right or left or 1.0])
+    return np.exp(np.interp(np.arange(len(made)), [lead, lead + new], ends))[:, None]

@@ -110,6 +110,7 @@ def write_noise(path: Path, seed: int) -> None:
 def result_of(request: Request, path: Path) -> Result:
     """What the recorder answers for a request."""
     assert request.seed is not None
+    assert request.region is not None
     return Result(
         id=request.id,
         path=str(path),

@@ -10,7 +10,9 @@ from segue.bridge.addresses import ROWS, markdown_table
 from segue.bridge.commands import Cancel, Hello, Sender, Submit
 from segue.bridge.osc import Message, Value, decode, encode
 from segue.bridge.session import Reply, Session
+from segue.presets.controls import Intensity, Outpaint, Text, Vary
 from segue.presets.library import load_preset, preset_names
+from segue.presets.tempo import TempoMap
 from segue.presets.vocabulary import Region, Request
 
 DAW: Sender = ("127.0.0.1", 50001)
@@ -24,6 +26,7 @@ OUTPAINT: list[tuple[str, Value]] = [
     ("d", 6.0),
     ("i", 7),
 ]
+MAKE: list[tuple[str, Value]] = [*OUTPAINT[:4], ("s", "continue")]
 
 
 @pytest.fixture
@@ -74,6 +77,108 @@ def test_a_preset_sets_controls_and_settings(talk: Session) -> None:
     preset = load_preset("hold-on")
     wanted = {"controls": preset.controls, "settings": preset.settings}
     assert command == Submit(REQUEST.model_copy(update=wanted), DAW)
+
+
+def made(talk: Session, *rest: tuple[str, Value], preset: str = "continue") -> Request:
+    """The request of a `/segue/make` with these arguments behind the preset."""
+    (command,) = talk.receive(encode("/segue/make", *MAKE[:4], ("s", preset), *rest), DAW)
+    assert isinstance(command, Submit)
+    return command.request
+
+
+@pytest.mark.parametrize(
+    ("rest", "seconds", "bars"),
+    [
+        ([], 6.0, None),
+        ([("d", 2.5)], 2.5, None),
+        ([("i", 0), ("i", 0), ("d", 120)], 6.0, None),
+        ([("d", -1.0), ("d", 3.0), ("d", 120.0)], None, 3.0),
+        ([("N", None), ("d", 3.0), ("f", 120.0)], None, 3.0),
+    ],
+)
+def test_a_length_of_nothing_is_the_presets(
+    talk: Session, rest: list[tuple[str, Value]], seconds: float | None, bars: float | None
+) -> None:
+    """Seconds or bars above 0 are as asked; 0, less, nil and none leave it to the preset."""
+    request = made(talk, *rest)
+    assert (request.new_seconds, request.new_bars) == (seconds, bars)
+    tempo = None if len(rest) < 3 else TempoMap.steady(120)
+    assert (request.region, request.tempo) == (REGION, tempo)
+
+
+def test_every_preset_can_be_had_by_its_name(talk: Session) -> None:
+    """Whatever needs neither melody nor words needs nothing but its name and a tempo."""
+    for name in preset_names():
+        preset = load_preset(name)
+        if not preset.needs:
+            request = made(talk, ("d", 0), ("d", 0), ("d", 90), preset=name)
+            assert (request.place, request.settings) == (preset.place, preset.settings)
+
+
+def test_make_takes_seed_and_words(talk: Session) -> None:
+    """The last two arguments; -1 draws the seed, empty words ask for nothing."""
+    unsaid: list[tuple[str, Value]] = [("d", 4.0), ("d", 0.0), ("d", 0.0)]
+    request = made(talk, *unsaid, ("i", 7), ("s", "warm slow strings"), preset="say-it-in-words")
+    assert request.seed == 7
+    assert request.controls == (Outpaint(), Text(text="warm slow strings"))
+    request = made(talk, *unsaid, ("i", -1), ("s", ""))
+    assert (request.seed, request.controls) == (None, (Outpaint(),))
+
+
+def test_make_varies_what_is_there(talk: Session) -> None:
+    """A preset that needs no length is asked for without one."""
+    request = made(talk, preset="vary-a-little")
+    assert request.place == Vary(amount=0.2)
+    assert (request.new_seconds, request.new_bars) == (None, None)
+
+
+def test_an_empty_path_is_no_region(talk: Session) -> None:
+    """Music is made out of nothing, with the preset's curve; where it would begin is ignored."""
+    arguments = [*MAKE[:1], ("s", ""), ("d", -1.0), ("d", 0.0), ("s", "rise")]
+    (command,) = talk.receive(encode("/segue/make", *arguments), DAW)
+    assert isinstance(command, Submit)
+    assert (command.request.region, command.request.place) == (None, None)
+    assert [type(control) for control in command.request.controls] == [Intensity]
+
+
+@pytest.mark.parametrize(
+    ("rest", "preset", "begins"),
+    [
+        ([], "loud", "preset: no preset 'loud'; there are: aabb, aba, "),
+        ([], "/etc/x.toml", "preset: no preset "),
+        ([], "four-bars", "the preset 'Four bars' makes 4 bars: say how fast"),
+        ([], "follow-my-melody", "the preset 'Follow my melody' needs your melody"),
+        ([("d", 181.0)], "continue", "new_seconds: "),
+        ([("d", math.nan)], "continue", "new_seconds: send a finite number"),
+        ([("d", 0.0), ("d", 4.0)], "continue", "bars and beats need a tempo map"),
+        ([("d", 1.0), ("d", 4.0), ("d", 90.0)], "continue", "give new_seconds or new_bars"),
+        ([("d", 0.0), ("d", 4000.0), ("d", 90.0)], "continue", "new_bars: "),
+        ([("d", 0.0), ("d", 4.0), ("d", 5.0)], "continue", "bpm: "),
+        ([("d", 1.0)], "vary-a-lot", "the region says how long it is"),
+        ([("d", 1.0), ("d", 0.0), ("d", 0.0), ("i", -2)], "continue", "seed: "),
+        (
+            [("d", 1.0), ("d", 0.0), ("d", 0.0), ("i", 1), ("s", "x" * 301)],
+            "continue",
+            "text: ",
+        ),
+    ],
+)
+def test_what_make_refuses(
+    talk: Session, rest: list[tuple[str, Value]], preset: str, begins: str
+) -> None:
+    """The text says what to send instead."""
+    data = encode("/segue/make", *MAKE[:4], ("s", preset), *rest)
+    job_id, code, text = the_error(talk, data)
+    assert (job_id, code) == ("j1", "bad-request")
+    assert str(text).startswith(begins)
+
+
+def test_outpaint_refuses_presets_of_no_length(talk: Session) -> None:
+    """Its new_seconds would mean nothing to them; the text names the address that would do."""
+    data = encode("/segue/outpaint", *OUTPAINT, ("s", "bridge-the-gap"))
+    _, _, text = the_error(talk, data)
+    assert str(text).startswith("preset: ")
+    assert "/segue/make" in str(text)
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,8 @@ import soundfile
 from typer.testing import CliRunner
 
 from segue.bridge import cli, offline
+from segue.bridge.order import Order, request_of
+from segue.presets.library import preset_names
 from segue.presets.vocabulary import Code, Progress, Request, Result, SegueError, State
 
 RATE = 8000
@@ -33,23 +35,17 @@ def tone(tmp_path: Path) -> Path:
     return path
 
 
-def ask(source: Path, **changed: object) -> Request:
-    """`offline.ask` with everything at its default."""
-    options: dict[str, object] = {
-        "start_seconds": 0.0,
-        "length_seconds": None,
-        "new_seconds": 6.0,
-        "seed": 1,
-        "preset": "continue",
-    }
-    return offline.ask(source, **(options | changed))  # type: ignore[arg-type]
+def ask(source: Path | None, **changed: object) -> Request:
+    """What `segue make SOURCE --seconds 6 --seed 1` and some more options ask for."""
+    options: dict[str, object] = {"seconds": 6.0, "seed": 1}
+    return request_of(Order(source=source, **(options | changed)))  # type: ignore[arg-type]
 
 
 def test_help_lists_the_commands() -> None:
     """The installed command starts, and shows what there is to do."""
     program = Path(sys.executable).with_name("segue")
     done = subprocess.run([program, "--help"], capture_output=True, text=True, check=True)
-    for command in ("up", "serve", "bridge", "outpaint", "presets", "doctor", "demo"):
+    for command in ("up", "serve", "bridge", "make", "presets", "doctor", "demo"):
         assert f" {command} " in done.stdout
 
 
@@ -59,11 +55,13 @@ def test_version() -> None:
 
 
 def test_presets_are_listed() -> None:
-    """`segue presets` shows each preset with what it does."""
+    """`segue presets` shows each preset with a little plot and what it does."""
     code, shown, _ = invoke("presets")
     assert code == 0
-    for name in ("continue", "hold-on", "sketch"):
-        assert name in shown
+    for name in preset_names():
+        assert f" {name} " in shown
+    for plot in ("▁▂▂▃▄▄▅▅▆▇▇█", "AAAA·BBBB·AAAA", "██░░░░██", "░░░░████", "▒▒▒▒▒▒▒▒"):
+        assert plot in shown
 
 
 def test_the_hidden_table() -> None:
@@ -88,12 +86,14 @@ def test_defaults_are_those_of_the_rooms() -> None:
         (("gone.wav", "--seconds", "6"), "there is no file gone.wav"),
         (("notes.txt", "--seconds", "6"), "notes.txt cannot be read as audio"),
         (("empty.wav", "--seconds", "6"), "empty.wav is empty"),
-        (("tone.wav", "--seconds", "-1"), "new_seconds"),
-        (("tone.wav", "--seconds", "nan"), "new_seconds"),
-        (("tone.wav", "--seconds", "10000"), "new_seconds"),
+        (("tone.wav", "--seconds", "-1"), "--seconds: "),
+        (("tone.wav", "--seconds", "nan"), "--seconds: "),
+        (("tone.wav", "--seconds", "10000"), "--seconds: "),
         (("tone.wav", "--seconds", "6", "--start", "2"), "--start 2 is not before the end"),
-        (("tone.wav", "--seconds", "6", "--start", "nan"), "start_seconds"),
-        (("tone.wav", "--seconds", "6", "--length", "0"), "length_seconds"),
+        (("tone.wav", "--seconds", "6", "--start", "nan"), "--start: "),
+        (("tone.wav", "--seconds", "6", "--length", "0"), "--length: "),
+        ((), "--seconds: say how much"),
+        (("--preset", "rise"), "--seconds: say how much"),
         (("tone.wav", "--seconds", "6", "--preset", "no"), "no preset 'no'"),
         (("tone.wav", "--seconds", "6", "-o", "gone/x.wav"), "there is no folder gone"),
         (("tone.wav", "--seconds", "6", "-o", "tone.wav"), "tone.wav exists"),
@@ -107,7 +107,7 @@ def test_bad_input_is_one_sentence(
     monkeypatch.chdir(tone.parent)
     Path("notes.txt").write_text("no audio")
     soundfile.write("empty.wav", np.zeros((0, 1)), RATE)
-    code, shown, said = invoke("outpaint", *arguments)
+    code, shown, said = invoke("make", *arguments)
     assert (code, shown) == (1, "")
     assert said.startswith("segue: ")
     assert said.count("\n") == 1
@@ -117,10 +117,11 @@ def test_bad_input_is_one_sentence(
 @pytest.mark.parametrize(
     "arguments",
     [
-        ("outpaint",),
-        ("outpaint", "a.wav"),
-        ("outpaint", "a.wav", "--seconds", "six"),
-        ("outpaint", "a.wav", "--seconds", "6", "--seed", "-1"),
+        ("make", "a.wav", "b.wav"),
+        ("make", "a.wav", "--seconds", "six"),
+        ("make", "a.wav", "--seconds", "6", "--seed", "-1"),
+        ("make", "a.wav", "--seconds", "6", "--keep", "0"),
+        ("outpaint", "a.wav", "--seconds", "6"),
         ("serve", "--port", "65536"),
         ("bridge", "--osc-port", "-1"),
         ("no-such-command",),
@@ -138,32 +139,6 @@ def test_a_bad_server_url_is_one_sentence() -> None:
     assert "nonsense" in said
 
 
-def test_the_whole_file_is_the_region(tone: Path) -> None:
-    """Without --start and --length all of the file is continued."""
-    region = ask(tone).region
-    assert (region.path, region.start_seconds, region.length_seconds) == (str(tone), 0.0, 2.0)
-
-
-def test_the_region_ends_with_the_file(tone: Path) -> None:
-    """With --start alone the region goes from there to the end."""
-    assert ask(tone, start_seconds=0.5).region.length_seconds == 1.5
-
-
-def test_a_seed_is_drawn(tone: Path) -> None:
-    """Without --seed two requests differ, and each knows its seed."""
-    seeds = {ask(tone, seed=None).seed for _ in range(3)}
-    assert len(seeds) > 1
-    assert None not in seeds
-
-
-def test_a_preset_decides_controls_and_settings(tone: Path) -> None:
-    """--preset takes a name as well as the path of a TOML file."""
-    mine = tone.parent / "mine.toml"
-    mine.write_text('title = "M"\ndescription = "M."\n[settings]\niterations = 3\n')
-    assert ask(tone, preset="hold-on").controls[0].overlap_seconds == 3.0
-    assert ask(tone, preset=str(mine)).settings.iterations == 3
-
-
 def test_where_the_clip_goes(tone: Path) -> None:
     """Beside its source under its own name; over an existing file only if forced."""
     beside = tone.with_name("tone-segue.wav")
@@ -172,6 +147,28 @@ def test_where_the_clip_goes(tone: Path) -> None:
     with pytest.raises(SegueError, match="--force"):
         offline.choose_out(tone, None, False)
     assert offline.choose_out(tone, None, True) == beside
+    assert offline.choose_out(None, None, False) == Path("segue.wav")
+
+
+def test_more_clips_are_named_as_the_engine_does() -> None:
+    """What is looked for before the job is what the job writes."""
+    from segue.server.engine import variation  # imports torch
+
+    clip = Path("a/take.1.wav")
+    assert offline.numbered(clip, 2) == variation(clip, 2) == Path("a/take.1-2.wav")
+
+
+def test_more_clips_lie_beside_the_first(tone: Path) -> None:
+    """None of the numbered ones may exist either, and forcing never replaces the source."""
+    out = tone.with_name("out.wav")
+    numbered = tone.with_name("out-3.wav")
+    numbered.touch()
+    assert offline.choose_out(tone, out, False, keep=2) == out
+    with pytest.raises(SegueError, match=r"out-3\.wav exists: .*--force"):
+        offline.choose_out(tone, out, False, keep=3)
+    assert offline.choose_out(tone, out, True, keep=3) == out
+    with pytest.raises(SegueError, match=r"out-3\.wav exists: choose another --out$"):
+        offline.choose_out(numbered, out, True, keep=3)
 
 
 def test_the_figures_of_a_job(tone: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -183,6 +180,8 @@ def test_the_figures_of_a_job(tone: Path, capsys: pytest.CaptureFixture[str]) ->
         return Result(
             id=request.id,
             path=str(out),
+            variations=(str(out.with_name("second.wav")),),
+            notes=("a compromise",),
             start_seconds=0.0,
             length_samples=8 * RATE,
             new_samples=6 * RATE,
@@ -200,6 +199,33 @@ def test_the_figures_of_a_job(tone: Path, capsys: pytest.CaptureFixture[str]) ->
     shown = capsys.readouterr().out
     for figure in ("6.000 s", "3.00 s, 0.50 × real time", "0.7500 first, 0.0625 last", "cpu (2"):
         assert figure in shown
+    assert "second.wav" in shown.replace("\n", "").replace(" ", "")
+    assert "a compromise" in shown
+
+
+def test_every_option_arrives(tone: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The command line says what the request asks."""
+    asked: list[Request] = []
+    monkeypatch.setattr(offline, "run_offline", lambda request, *_: asked.append(request))
+    monkeypatch.chdir(tone.parent)
+    words = (
+        "tone.wav --bars 2 --bpm 90 --beats-per-bar 3 --start 0.5 --length 1 --at both"
+        " --overlap 0.5 --intensity 0:-12,1:0 --structure A:2,B:1 --unit bars --text warm"
+        " --melody tone.wav --preset hold-on --tag slow --tag strings --guidance 3"
+        " --iterations 9 --seed 4 --seeds 5 --keep 2 --within 30s"
+    )
+    assert invoke("make", *words.split()) == (0, "", "")
+    (made,) = asked
+    assert made.region is not None
+    assert (made.region.start_seconds, made.region.length_seconds) == (0.5, 1.0)
+    assert made.tempo is not None
+    (change,) = made.tempo.changes
+    assert (made.new_bars, change.bpm, change.beats_per_bar) == (2.0, 90.0, 3.0)
+    kinds = ["outpaint", "intensity", "melody", "structure", "text"]
+    assert [control.kind for control in made.controls] == kinds
+    assert (made.seed, made.settings.seeds, made.settings.keep) == (4, 5, 2)
+    assert (made.settings.iterations, made.settings.within_seconds) == (9, 30.0)
+    assert (made.settings.tags, made.settings.guidance) == (("slow", "strings"), 3.0)
 
 
 def test_errors_of_the_engine_reach_the_user(tone: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -209,7 +235,7 @@ def test_errors_of_the_engine_reach_the_user(tone: Path, monkeypatch: pytest.Mon
         raise SegueError(Code.NO_MODEL, "[no] model; reinstall Segue")
 
     monkeypatch.setattr(offline, "run_offline", broken)
-    code, _, said = invoke("outpaint", str(tone), "--seconds", "6")
+    code, _, said = invoke("make", str(tone), "--seconds", "6")
     assert (code, said) == (1, "segue: [no] model; reinstall Segue\n")
 
 

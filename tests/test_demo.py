@@ -16,7 +16,7 @@ import soundfile
 
 from segue.bridge import addresses, demo
 from segue.presets.library import SHIPPED, load_preset
-from segue.presets.vocabulary import Code, SegueError
+from segue.presets.vocabulary import Code, Outpaint, SegueError
 
 PATIENCE_SECONDS = 600.0
 PNG_HEADER = b"\x89PNG\r\n\x1a\n"
@@ -40,8 +40,10 @@ def test_demo_leaves_clip_picture_and_figures(tmp_path: Path) -> None:
     new_samples = round(demo.NEW_SECONDS * rate)
     assert clip_rate == rate
     assert clip.shape == (len(region) + new_samples, region.shape[1])
-    overlap_seconds = load_preset(demo.PRESET).controls[0].overlap_seconds
-    untouched = len(region) - round(overlap_seconds * rate)
+    (control,) = load_preset(demo.PRESET).controls
+    assert isinstance(control, Outpaint)
+    assert control.overlap_seconds == demo.OVERLAP_SECONDS
+    untouched = len(region) - round(demo.OVERLAP_SECONDS * rate)
     np.testing.assert_array_equal(clip[:untouched], region[:untouched])
     assert np.abs(clip[len(region) :]).max() > 1e-3
     assert (tmp_path / "out" / "continued.png").read_bytes().startswith(PNG_HEADER)

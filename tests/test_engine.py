@@ -8,11 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 import soundfile
-import torch
 
-from segue.presets.vocabulary import Code, Outpaint, Progress, SegueError, State
-from segue.server.audio_file import read_region
-from segue.server.engine import Engine, chain
+from segue.presets.vocabulary import Code, Progress, SegueError, State
+from segue.server.engine import Engine
 from tests.tiny import quick_request
 
 FADE_SECONDS = 0.2
@@ -125,7 +123,8 @@ def test_progress_rises_through_its_stages(engine: Engine, tmp_path: Path) -> No
     assert [p.stage for p in heard] == [State.OPTIMIZING] * 6 + [State.DECODING] * 2
     losses = [p.loss for p in heard if p.loss is not None]
     assert result.loss_first == pytest.approx((losses[0] + losses[3]) / 2)
-    assert result.loss_last == pytest.approx((losses[2] + losses[5]) / 2)
+    best = (min(losses[:3]) + min(losses[3:])) / 2
+    assert result.loss_last == pytest.approx(best)
 
 
 @pytest.mark.parametrize("stage", [State.OPTIMIZING, State.DECODING])
@@ -156,26 +155,6 @@ def test_a_region_shorter_than_the_overlap_is_all_overlap(engine: Engine, tmp_pa
     source = write_music(tmp_path / "in.wav", 44100, 2, "PCM_16", 0.5)
     result = engine.run(quick_request(source, 0.5, 1.0), tmp_path / "out.wav", ignore)
     assert result.length_samples == 22050 + 44100
-
-
-def test_overlap_target_is_the_end_of_the_region(engine: Engine, tmp_path: Path) -> None:
-    """At 48 kHz the mel to match is that of the region's last second, not of some other one."""
-    t = np.arange(96000) / 48000
-    hz = np.where(t < 1.0, 300.0, 3000.0)
-    soundfile.write(tmp_path / "in.wav", np.sin(2 * np.pi * np.cumsum(hz) / 48000) / 4, 48000)
-    region = read_region(quick_request(tmp_path / "in.wav", 2.0, 1.0).region)
-    overlap = engine._overlap_frames(Outpaint(), region)
-    target = engine.scale.restore(engine._target(region, overlap))
-    assert target.shape == (256, 84)
-    bands = target[:128, 2:].argmax(0)
-    assert int(bands.min()) > 60
-
-
-def test_chain_joins_windows_where_they_agree() -> None:
-    """Windows cut from one mel give it back."""
-    whole = torch.randn(4, 100)
-    pieces = [whole[:, 0:40], whole[:, 30:70], whole[:, 60:100]]
-    torch.testing.assert_close(chain(pieces, 10), whole)
 
 
 def test_missing_model_names_those_there_are(tmp_path: Path) -> None:

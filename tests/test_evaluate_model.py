@@ -292,6 +292,7 @@ def test_examples_are_the_extremes(music: Path, tmp_path: Path) -> None:
     errors = iter((0.3, 0.1, 0.5, 0.2, 0.4))
 
     def run(request: Request, path: Path) -> Result:
+        assert request.region is not None
         region, rate = soundfile.read(request.region.path, dtype="int16")
         assert len(region) / rate == pytest.approx(3.0, abs=0.01)
         soundfile.write(path, region, rate)

@@ -19,14 +19,18 @@ MAY_IMPORT = {
     "segue.server.ditto": ("segue.presets", "segue.server.ditto"),
     "segue.server": ("segue.presets", "segue.server"),
     "segue.bridge": ("segue.presets", "segue.bridge"),
-    "segue.export": ("segue.presets", "segue.server.ditto", "segue.export"),
+    "segue.export": ("segue.presets", "segue.server", "segue.export"),
 }
 COMPOSITION_ROOTS = (
     "segue.bridge.cli",
     "segue.bridge.evaluate_commands",
     "segue.bridge.training_commands",
 )
-TORCH_LIVES_IN = ("segue.server.ditto", "segue.server.engine", "segue.export")
+TORCH_LIVES_IN = (
+    "segue.server.ditto",
+    *(f"segue.server.{name}" for name in ("engine", "framing", "painter", "wanted")),
+    "segue.export",
+)
 SANS_IO = tuple(f"segue.bridge.{n}" for n in ("osc", "addresses", "commands", "session"))
 IO = {"socket", "threading", "asyncio", "time", "httpx", "select", "selectors", "queue"}
 VAGUE = {"utils", "helpers", "common", "base", "misc"}

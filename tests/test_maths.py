@@ -8,7 +8,7 @@ from torch import Tensor
 
 from segue.server.ditto.controls import outpaint
 from segue.server.ditto.ctm import decode_multistep, jump
-from segue.server.ditto.optimize import OptStep, Waves, optimize
+from segue.server.ditto.optimize import OptStep, Stop, Waves, optimize
 from segue.server.ditto.schedule import RectifiedFlow, add_noise, grid
 
 FLOW = RectifiedFlow()
@@ -158,9 +158,8 @@ def test_optimization_finds_the_noise_of_a_target() -> None:
     target = 2.0 * wanted + 1
     steps: list[OptStep] = []
     found = optimize(
-        lambda x: ((2.0 * x + 1 - target) ** 2).mean(dim=(1, 2)),
+        [lambda x: ((2.0 * x + 1 - target) ** 2).mean(dim=(1, 2))] * 400,
         noise(6, 1, 4, 5),
-        iterations=400,
         learning_rate=0.05,
         on_step=steps.append,
     )
@@ -172,7 +171,7 @@ def test_optimization_finds_the_noise_of_a_target() -> None:
 def test_optimization_keeps_the_best_iterate_of_each_row() -> None:
     """A rate that overshoots still returns a row's best noise, never a worse one than its first."""
     start = torch.tensor([[0.0], [3.0]])
-    found = optimize(lambda x: (x**2).sum(1), start, iterations=5, learning_rate=10.0)
+    found = optimize([lambda x: (x**2).sum(1)] * 5, start, learning_rate=10.0)
     assert torch.equal(found.x_T[0], start[0])
     assert float((found.x_T**2).sum(1)[1]) <= 9.0
 
@@ -189,7 +188,7 @@ def test_waves_are_orthonormal() -> None:
 def test_a_step_moves_a_clips_mean_by_one_wave_only() -> None:
     """All elements pulled the same way: their mean moves by the rate in its own deviation."""
     waves, x_T = Waves(128, 512, torch.device("cpu")), torch.zeros(1, 256, 512)
-    found = optimize(lambda x: x.sum(dim=(1, 2)), x_T, iterations=3, learning_rate=0.1, waves=waves)
+    found = optimize([lambda x: x.sum(dim=(1, 2))] * 3, x_T, learning_rate=0.1, waves=waves)
     deviation = (128 * 512) ** -0.5  # of the mean of white noise
     means = found.x_T.unflatten(1, (2, 128)).mean((2, 3))
     torch.testing.assert_close(means / deviation, torch.full((1, 2), -0.2), atol=1e-4, rtol=0)
@@ -201,7 +200,7 @@ def test_clips_in_a_batch_are_optimized_as_if_alone() -> None:
 
     def run(rows: slice) -> Tensor:
         return optimize(
-            lambda x: (x**2).sum(1) * sizes[rows], start[rows], iterations=9, learning_rate=0.1
+            [lambda x: (x**2).sum(1) * sizes[rows]] * 9, start[rows], learning_rate=0.1
         ).x_T
 
     torch.testing.assert_close(run(slice(0, 2)), torch.cat((run(slice(0, 1)), run(slice(1, 2)))))
@@ -213,10 +212,10 @@ def test_optimization_stops_at_numbers_that_are_not() -> None:
     def breaks(x: Tensor) -> Tensor:
         return torch.where(x < 0.5, torch.nan, x).sum(1)
 
-    found = optimize(breaks, torch.ones(1, 1), iterations=50, learning_rate=0.2)
+    found = optimize([breaks] * 50, torch.ones(1, 1), learning_rate=0.2)
     assert 0.5 <= float(found.x_T) < 1
     with pytest.raises(FloatingPointError):
-        optimize(breaks, torch.zeros(1, 1), iterations=5, learning_rate=0.2)
+        optimize([breaks] * 5, torch.zeros(1, 1), learning_rate=0.2)
 
 
 def test_optimization_ends_when_the_callback_raises() -> None:
@@ -227,24 +226,53 @@ def test_optimization_ends_when_the_callback_raises() -> None:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        optimize(
-            lambda x: (x**2).sum(1), torch.ones(1, 1), iterations=9, learning_rate=0.1, on_step=stop
-        )
+        optimize([lambda x: (x**2).sum(1)] * 9, torch.ones(1, 1), learning_rate=0.1, on_step=stop)
 
 
-def test_outpaint_loss_sees_the_overlap_and_each_row() -> None:
-    """The error counts the first frames, a value a row, zero when they match."""
-    x_0 = torch.zeros(2, 3, 10)
-    target = torch.zeros(3, 4)
-    x_0[1, :, :4] = 2.0
-    x_0[:, :, 4:] = 99.0
-    assert torch.equal(outpaint.overlap_error(x_0, target), torch.tensor([0.0, 4.0]))
+@pytest.mark.parametrize(
+    ("stop", "iterations"),
+    [
+        (Stop(), 40),
+        (Stop(patience=5), 6),  # the rate is so large that nothing after the first is a gain
+        (Stop(target=1.0), 1),
+        (Stop(target=0.5), 40),
+        (Stop(now_due=lambda: True), 1),
+    ],
+)
+def test_optimization_ends_early_when_asked(stop: Stop, iterations: int) -> None:
+    """For want of gain, when the target is met, when time is up; else it goes on."""
+    start = torch.ones(1, 1)
+    found = optimize([lambda x: (x**2).sum(1)] * 40, start, learning_rate=1e3, stop=stop)
+    assert len(found.losses) == iterations
+    assert torch.equal(found.best, torch.ones(1))
+
+
+def test_a_new_objective_seeks_its_own_best() -> None:
+    """The best of a later objective is returned, although an earlier one's loss was lower."""
+    low, high = (lambda x: (x**2).sum(1)), (lambda x: 10 + ((x - 2) ** 2).sum(1))
+    found = optimize([low] * 5 + [high] * 100, torch.zeros(1, 1), learning_rate=0.1)
+    assert abs(float(found.x_T) - 2) < 0.05
+    assert 10 <= float(found.best) < 10.01
+
+
+def test_overlap_error_sees_the_pinned_frames_and_each_row() -> None:
+    """The error counts the pinned frames, wherever they lie, a value a row."""
+    x_0, target, pinned = torch.zeros(2, 3, 10), torch.zeros(3, 10), torch.zeros(10).bool()
+    pinned[:2] = pinned[8:] = True
+    x_0[1, :, pinned] = 2.0
+    x_0[:, :, ~pinned] = 99.0
+    error = outpaint.overlap_error(x_0, target, pinned)
+    torch.testing.assert_close(error, torch.tensor([0.0, 4.0]))
+    assert torch.equal(outpaint.overlap_error(x_0, target, ~pinned & pinned), torch.zeros(2))
 
 
 def test_outpaint_loss_holds_the_colour() -> None:
-    """Behind the overlap only each band's mean counts: movement is free, straying is not."""
-    target, x_0 = torch.ones(3, 4), torch.ones(2, 3, 10)
+    """Elsewhere only each band's mean counts: movement is free, straying is not."""
+    target, x_0, pinned = torch.ones(3, 10), torch.ones(2, 3, 10), torch.arange(10) < 4
     x_0[0, :, 4:7], x_0[0, :, 7:] = -5.0, 7.0
     x_0[1, :, 4:] = 3.0
     expected = torch.tensor([0.0, 4 * outpaint.HOLD])
-    torch.testing.assert_close(outpaint.loss(x_0, target), expected)
+    torch.testing.assert_close(outpaint.loss(x_0, target, pinned), expected)
+    everything = torch.ones(10).bool()
+    assert float(outpaint.stray(x_0, target, everything).abs().max()) == 0
+    assert float(outpaint.stray(x_0, target, ~everything).abs().max()) == 0

@@ -51,20 +51,37 @@ def test_gain_brings_loudness_over() -> None:
     assert seam.loudness_gain(x[:1000], x[:1000] / 2, RATE) == 1.0
 
 
-@pytest.mark.parametrize(("overlap", "new"), [(44100, 100000), (22050, 1), (11025, 44100)])
-def test_join_keeps_the_region_and_the_length(overlap: int, new: int) -> None:
-    """Exactly `new` samples more; every sample before the fade is the region's own."""
-    region, made = music(60000), music(overlap + new + 500)
-    joined = seam.join(region, made, overlap, new, RATE)
-    fade = min(round(0.2 * RATE), overlap // 2)
-    assert joined.shape == (60000 + new, 2)
-    assert np.array_equal(joined[: 60000 - fade], region[: 60000 - fade])
+NOTHING = np.zeros((0, 2))
 
 
-def test_join_of_the_true_continuation_is_seamless() -> None:
-    """When `made` is the music itself, shifted a little, the result is the music itself."""
-    whole = music(150000)
-    region = whole[:60000]
-    made = whole[60000 - 44100 - 50 :]  # 50 samples late
-    joined = seam.join(region, made, 44100, 40000, RATE)
-    np.testing.assert_allclose(joined, whole[:100000], atol=0.02)
+@pytest.mark.parametrize(("left", "new", "right"), [(44100, 9000, 0), (0, 1, 22050), (11025, 1, 8)])
+def test_a_patch_covers_the_gap_and_its_fades(left: int, new: int, right: int) -> None:
+    """The gap and half an overlap on either side, 0.2 s at most."""
+    made = music(left + new + right + 1000)
+    patch, fade = seam.fill(music(left), made, music(right), left, new, RATE)
+    assert fade == min(8820, left // 2)
+    assert len(patch) == fade + new + min(8820, right // 2)
+
+
+@pytest.mark.parametrize("late", [0, 50, 200])
+@pytest.mark.parametrize("sides", ["left", "right"])
+def test_the_true_music_is_seamless(late: int, sides: str) -> None:
+    """When what was made is the music itself, shifted a little, the gap becomes the music."""
+    whole = music(150_000)
+    before = whole[20_000:60_000] if sides == "left" else NOTHING
+    behind = whole[100_000:140_000] if sides == "right" else NOTHING
+    made = whole[20_000 - late : 145_000 - late]
+    patch, fade = seam.fill(before, made, behind, 40_000, 40_000, RATE)
+    np.testing.assert_allclose(patch, whole[60_000 - fade :][: len(patch)], atol=0.02)
+
+
+def test_a_gap_between_two_levels_ramps() -> None:
+    """Twice too soft on the left, right on the right: even decibels from one to the other."""
+    before, behind = np.full((44100, 1), 0.2), np.full((44100, 1), 0.1)
+    before[::2], behind[::2] = -0.2, -0.1
+    made = np.tile([[-0.1], [0.1]], (90_000, 1))
+    patch, fade = seam.fill(before, made, behind, 44100, 44100, RATE)
+    level = np.abs(patch[fade : fade + 44100, 0])
+    assert level[0] == pytest.approx(0.2, rel=0.02)
+    assert level[22050] == pytest.approx(0.1 * 2**0.5, rel=0.02)
+    assert level[-1] == pytest.approx(0.1, rel=0.02)

@@ -125,7 +125,7 @@ def test_export_makes_a_model_the_engine_loads(weights: Path, quick_export: None
         "input": {"name": INPUT, "dtype": "float32", "shape": ["batch", 256, "frames"]},
         "output": {"name": OUTPUT, "dtype": "float32", "shape": ["batch", 2, "512 * frames"]},
     }
-    assert Engine.load(str(out)).frames == 512
+    assert Engine.load(str(out)).network.config.frames == 512
 
 
 def test_manifest_tells_the_truth_about_the_decoder(tiny_model: Path) -> None:

@@ -33,7 +33,7 @@ def test_the_wheel_is_whole_and_runs(tmp_path: Path) -> None:
     shown = _run(python, "-I", "-c", program, at=tmp_path)
     assert shown.startswith(str(tmp_path))
     assert "Continue" in shown
-    assert "outpaint" in _run(python.with_name("segue"), "--help", at=tmp_path)
+    assert "make" in _run(python.with_name("segue"), "--help", at=tmp_path)
 
 
 def _shipped() -> list[Path]:

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from segue.export.evaluation.measure import Bench, Decode, Measured
 from segue.presets.vocabulary import Settings
@@ -131,15 +132,17 @@ def _overlap_errors(
     sampler: Sampler, x_T: Tensor, target: Tensor, settings: Settings
 ) -> list[tuple[float, float]]:
     """(T = 1, T = decode_steps) for each row of a batch."""
-    schedule = sampler.schedule
+    schedule, frames = sampler.schedule, x_T.shape[-1]
+    pinned = torch.arange(frames, device=x_T.device) < target.shape[-1]
+    target = F.pad(target, (0, frames - target.shape[-1]))
 
     def objective(x: Tensor) -> Tensor:
-        return outpaint.loss(jump(sampler.denoiser, schedule, x, schedule.t_max, 0.0), target)
+        x_0 = jump(sampler.denoiser, schedule, x, schedule.t_max, 0.0)
+        return outpaint.loss(x_0, target, pinned)
 
     best = optimize(
-        objective,
+        [objective] * settings.iterations,
         x_T,
-        iterations=settings.iterations,
         learning_rate=settings.learning_rate,
         waves=Waves(MelConfig().bands, x_T.shape[-1], x_T.device),
     )
@@ -153,5 +156,5 @@ def _overlap_errors(
             generator=torch.Generator().manual_seed(sampler.seed + 2),
         )
         at_once = jump(sampler.denoiser, schedule, best.x_T, schedule.t_max, 0.0)
-        both = (outpaint.overlap_error(x_0, target).tolist() for x_0 in (at_once, decoded))
+        both = (outpaint.overlap_error(x_0, target, pinned).tolist() for x_0 in (at_once, decoded))
         return list(zip(*both, strict=True))

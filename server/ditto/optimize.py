@@ -9,11 +9,13 @@ that no model has seen, and what follows an overlap came out far too loud or too
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+
+GAIN = 0.999  # a loss above this share of the best one is no gain
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,9 +29,10 @@ class OptStep:
 
 @dataclass(frozen=True, slots=True)
 class Optimized:
-    """The best starting noise seen in each batch row, and the losses on the way."""
+    """The best starting noise seen in each batch row, its loss (batch,), the means on the way."""
 
     x_T: Tensor
+    best: Tensor
     losses: tuple[float, ...]
 
 
@@ -56,27 +59,45 @@ class Waves:
         return (self.down.T @ z @ self.along).flatten(1, 2)
 
 
+Objective = Callable[[Tensor], Tensor]  # x_T (batch, ...) to losses (batch,), differentiable
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stop:
+    """When to end early: after `patience` iterations in which no row gained one part in a
+    thousand, once every row has met `target`, or when `now_due` says so.
+    """
+
+    patience: int | None = None
+    target: float | None = None
+    now_due: Callable[[], bool] = lambda: False
+
+
 def optimize(
-    objective: Callable[[Tensor], Tensor],
+    objectives: Sequence[Objective],
     x_T: Tensor,
     *,
-    iterations: int,
     learning_rate: float,
     waves: Waves | None = None,
+    stop: Stop = Stop(),
     on_step: Callable[[OptStep], None] | None = None,
 ) -> Optimized:
-    """Lower `objective` from x_T on, keeping each row's best iterate.
+    """Lower each iteration's objective from x_T on, keeping each row's best iterate.
 
-    objective: x_T (batch, ...) to losses (batch,), differentiable. Adam moves the coefficients
-    of `waves`, or the elements without. The loop ends early when a loss is not finite and
-    returns the best so far; whatever `on_step` raises ends it too. Raises FloatingPointError
-    when already the first loss is not finite.
+    One objective an iteration, often the same; where it changes, the best is sought anew, since
+    losses of different objectives can't be compared. Adam moves the coefficients of `waves`, or
+    the elements without. The loop ends early when a loss is not finite and returns the best so
+    far; whatever `on_step` raises ends it too. Raises FloatingPointError when already the first
+    loss is not finite.
     """
     z = (waves.of(x_T) if waves else x_T.clone()).detach().requires_grad_()
     adam = torch.optim.Adam([z], lr=learning_rate)
     best, best_loss = x_T.detach().clone(), x_T.new_full((len(x_T),), torch.inf)
     losses: list[float] = []
-    for i in range(iterations):
+    gained, last = 0, None
+    for i, objective in enumerate(objectives):
+        if objective is not last:
+            best_loss, gained, last = torch.full_like(best_loss, torch.inf), i, objective
         with torch.enable_grad():
             x = waves.back(z) if waves else z
             loss = objective(x)
@@ -85,10 +106,21 @@ def optimize(
             break
         losses.append(loss.mean().item())
         if on_step is not None:
-            on_step(OptStep(i, iterations, losses[-1]))
+            on_step(OptStep(i, len(objectives), losses[-1]))
+        gained = i if bool((loss < best_loss * GAIN).any()) else gained
         better = loss.detach() < best_loss
         best[better], best_loss[better] = x.detach()[better], loss.detach()[better]
+        if _met(stop, best_loss, i - gained):
+            break
         adam.step()
     if not losses:
         raise FloatingPointError("the first loss is not finite")
-    return Optimized(best, tuple(losses))
+    return Optimized(best, best_loss, tuple(losses))
+
+
+def _met(stop: Stop, best_loss: Tensor, idle: int) -> bool:
+    if stop.patience is not None and idle >= stop.patience:
+        return True
+    if stop.target is not None and bool((best_loss <= stop.target).all()):
+        return True
+    return stop.now_due()
