@@ -10,6 +10,8 @@ import typer
 from segue.presets.vocabulary import Code, SegueError
 
 if TYPE_CHECKING:  # torch and the rooms are imported when a command runs
+    from segue.export.evaluation.control_figures import Ears
+    from segue.export.evaluation.controls import ControlsConfig, ControlsEvaluation
     from segue.export.evaluation.model import EvaluateConfig, Evaluation
     from segue.export.evaluation.sound_examples import Example
     from segue.export.evaluation.tables import Table
@@ -155,3 +157,91 @@ def _draw(example: Example) -> None:
     clip = Clip(audio=audio, sample_rate=rate, seam_seconds=seam, overlap_seconds=1.0)
     title = f"{example.path.name}: {example.stretch.path.name}, overlap error {example.error:.4f}"
     draw(clip, title, example.path.with_suffix(".png"))
+
+
+@evaluate.command()
+def controls(
+    model: Annotated[str, typer.Option(help="A model's name, or its folder.")] = "segue-small",
+    data: Annotated[Path, typer.Option(help="What `segue data` wrote.")] = TRAIN / "data",
+    base: Annotated[
+        Path | None, typer.Option(help="The base model.", show_default="the model's own")
+    ] = None,
+    n: Annotated[
+        int | None, typer.Option(min=2, help="Targets a task.", show_default="64, or 4")
+    ] = None,
+    ditto_n: Annotated[
+        int | None,
+        typer.Option(
+            min=0, help="How many of them plain DITTO gets: minutes each.", show_default="4, or 0"
+        ),
+    ] = None,
+    tasks: Annotated[
+        str | None,
+        typer.Option(help="Tasks to make clips of, e.g. 'intensity,melody'.", show_default="all"),
+    ] = None,
+    out: Annotated[Path, typer.Option(help="Folder to write to.")] = EVALUATION,
+    seed: Annotated[int, typer.Option(min=0, help="Same seed, same figures.")] = 0,
+    musicnn: Annotated[
+        Path | None,
+        typer.Option(help="Unpacked PyPI package musicnn.", show_default="the installed one"),
+    ] = None,
+    quick: Annotated[bool, typer.Option("--quick", help="Few of everything.")] = False,
+    only_clips: Annotated[
+        bool, typer.Option("--only-clips", help="Make clips, leave the table for another run.")
+    ] = False,
+) -> None:
+    """Measure each control on finished audio, beside uncontrolled samples and other means.
+
+    Clips that are there are not made again: tasks can be shared out among runs with one --out.
+    """
+    from segue.export.evaluation.controls import ControlsConfig, brief
+
+    chosen = tuple(name.strip() for name in tasks.split(",")) if tasks else ()
+    config = ControlsConfig.sized(n, ditto_n, chosen, seed, quick=quick)
+    try:
+        evaluation = _controls(model, data, base, out, musicnn, config)
+        evaluation.make()
+        if not only_clips:
+            table, required = evaluation.run()
+            _show(brief(table))
+            _show(required)
+    except OSError as error:
+        raise SegueError(Code.DISK, str(error)) from error
+    typer.echo(f"wrote {out}")
+
+
+def _controls(
+    model: str,
+    data: Path,
+    base: Path | None,
+    out: Path,
+    musicnn: Path | None,
+    config: ControlsConfig,
+) -> ControlsEvaluation:
+    from segue.export.evaluation.control_clips import Studio
+    from segue.export.evaluation.controls import ControlsEvaluation
+    from segue.export.evaluation.measure import Bench
+    from segue.export.evaluation.musicnn import EMBEDDING, Musicnn, find_weights
+    from segue.export.packed import read_scale
+    from segue.presets.library import model_folder
+    from segue.server.engine import Engine
+
+    folder, weights = model_folder(model), find_weights(musicnn)
+    engine = Engine.load(model)
+    studio = Studio.of(engine, folder, base, out / "clips", config.seed)
+    if studio.base is None and config.ditto_n:
+        typer.echo(f"left out: DITTO, there is no {base or folder / 'base.safetensors'}")
+    network = Musicnn(weights).to(engine.torch_device)
+    bench = Bench(network.embed, EMBEDDING, read_scale(data), out / "cache", typer.echo)
+    return ControlsEvaluation(studio, bench, data, out, config, _ears(weights))
+
+
+def _ears(musicnn: Path) -> Ears:
+    from segue.export.evaluation.control_figures import Ears, own_score
+    from segue.export.evaluation.heard_text import adherence, load_judge
+
+    judge = load_judge(musicnn)
+    return Ears(
+        score=own_score(),
+        judge=lambda text, audio, rate: adherence(text, audio, rate, judge),
+    )
