@@ -194,7 +194,8 @@ def controls(
 
     Clips that are there are not made again: tasks can be shared out among runs with one --out.
     """
-    from segue.export.evaluation.controls import ControlsConfig, brief
+    from segue.export.evaluation.control_table import brief
+    from segue.export.evaluation.controls import ControlsConfig
 
     chosen = tuple(name.strip() for name in tasks.split(",")) if tasks else ()
     config = ControlsConfig.sized(n, ditto_n, chosen, seed, quick=quick)

@@ -58,7 +58,7 @@ class Settings(Word):
 
     iterations: int = Field(default=70, ge=1, le=1000)  # K
     decode_steps: int = Field(default=2, ge=1, le=20)  # T
-    surrogate: Literal["one", "adaptive", "full"] = "one"  # M: 1; 1, 2, 4 (section 5.3); T (DITTO)
+    surrogate: Literal["one", "adaptive", "full"] = "adaptive"  # M: 1; 1, 2, 4 (sec. 5.3); T
     gamma: float = Field(default=0.2, ge=0, le=1)  # CTM stochasticity, Alg. 1
     space: Literal["waves", "elements"] = "waves"  # what Adam moves: cosines, or DITTO's elements
     learning_rate: float = Field(default=0.03, gt=0, le=1)

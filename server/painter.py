@@ -164,17 +164,16 @@ class Asked:
         return self._painter.place is not None or bool(self._wanted)
 
     def objectives(self) -> list[Objective]:
-        """One an iteration: the same M = 1 surrogate; M = 1, 2, 4 (DITTO-2 section 5.3); or M = T,
-        which is DITTO.
+        """One an iteration: the same M = 1 surrogate; M = 1, 2, 4 (DITTO-2 section 5.3), but never
+        more than the T steps it will be decoded with; or M = T, which is DITTO.
         """
         settings = self._painter.settings
-        K = settings.iterations
+        K, T = settings.iterations, settings.decode_steps
         if settings.surrogate != "adaptive":
-            M = settings.decode_steps if settings.surrogate == "full" else 1
-            return [self._through(M)] * K
-        two, four = 3 * K // 8, K // 8
-        stages = ((1, K - two - four), (2, two), (4, four))
-        return [o for M, count in stages for o in [self._through(M)] * count]
+            return [self._through(T if settings.surrogate == "full" else 1)] * K
+        many = {M: self._through(M) for M in {1, min(2, T), min(4, T)}}
+        later, last = 3 * K // 8, K // 8
+        return [many[1]] * (K - later - last) + [many[min(2, T)]] * later + [many[min(4, T)]] * last
 
     def _through(self, M: int) -> Objective:
         """Checkpointed a step, as in DITTO, when there are many."""

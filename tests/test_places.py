@@ -167,12 +167,15 @@ def test_the_best_that_differ(engine: Engine, tmp_path: Path) -> None:
     np.testing.assert_allclose(best, singles[0][1], atol=1e-2)
 
 
+SLOT = {"iterations": 12, "slot": "knob", "surrogate": "one"}
+
+
 def test_a_slot_goes_on_from_where_it_was(engine: Engine, tmp_path: Path) -> None:
     """The second job of a slot starts at the loss the first one ended with."""
-    more: dict[str, Any] = {"new_seconds": 2.0, "settings": {"iterations": 12, "slot": "knob"}}
+    more: dict[str, Any] = {"new_seconds": 2.0, "settings": SLOT}
     first, _ = make(engine, tmp_path, RISE, **more)
     second, _ = make(engine, tmp_path, RISE, **more)
-    other, _ = make(engine, tmp_path, RISE, new_seconds=2.0)
+    other, _ = make(engine, tmp_path, RISE, new_seconds=2.0, settings=SLOT | {"slot": "other"})
     assert second.loss_first == pytest.approx(first.loss_last, rel=1e-4)
     assert other.loss_first == pytest.approx(first.loss_first, rel=1e-4)
 

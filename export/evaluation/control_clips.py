@@ -7,55 +7,30 @@ there and was made of the same weights for the same target is not made again.
 from __future__ import annotations
 
 import hashlib
-import platform
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import soundfile
 import torch
-from pydantic import ValidationError
 from torch import Tensor
 
+from segue.export.evaluation import baselines
+from segue.export.evaluation.control_sheet import Sheet
 from segue.export.evaluation.control_targets import Target, nothing
+from segue.export.evaluation.laid_out import Laid
 from segue.export.evaluation.real_audio import Stretch
-from segue.presets.vocabulary import Region, Request, Settings, Word
-from segue.server import seam
-from segue.server.audio_file import Waveform, read_region, write_wav
-from segue.server.clip import Clip, Gap, lay_out
-from segue.server.ditto.canvas import Canvas
-from segue.server.ditto.ctm import Denoiser, jump
-from segue.server.ditto.mel import log_mel
+from segue.presets.vocabulary import Region, Request, Settings
+from segue.server.audio_file import Waveform, write_wav
 from segue.server.ditto.network import Network
-from segue.server.ditto.schedule import Schedule, add_noise, grid
 from segue.server.ditto.weights import load_generator, sha256
 from segue.server.engine import Engine
-from segue.server.framing import Frames, audio_of, canvas_of
 
 LAYOUT = "1"  # of a sheet; a new one makes old clips useless
-RENOISING_STEPS = 20
 DITTO_STEPS = 20
 DITTO_RATE = 0.005
-
-
-class Sheet(Word):
-    """What is known of a clip. `first` and `last` bound its new samples, known ones lie outside.
-
-    `seams` are the samples where one side meets the other; the one at the end of a loop is its
-    length. `overlap_error`: mean squared difference, in deviations of a band, of what was made
-    over the known frames from them, both as the log-mel of audio. `seconds` it took on `machine`.
-    """
-
-    key: str
-    first: int
-    last: int
-    seams: tuple[int, ...]
-    seconds: float
-    machine: str
-    overlap_error: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,61 +39,6 @@ class Maker:
 
     engine: Engine
     weights: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class Laid:
-    """A request laid out: its only gap, and the canvas that one window fills."""
-
-    clip: Clip
-    gap: Gap
-    frames: Frames
-    canvas: Canvas
-
-    @classmethod
-    def of(cls, request: Request, engine: Engine) -> Laid:
-        """Raises ValueError when the music does not fit one window."""
-        clip = lay_out(request, read_region(request.region) if request.region else None)
-        (gap,) = clip.gaps
-        overlap = getattr(request.place, "overlap_seconds", 1.0)
-        window = engine.network.config.frames
-        frames = Frames.of(gap, clip.wave.sample_rate, overlap, window, engine.mel)
-        canvas = canvas_of(clip, gap, frames, engine.mel, engine.scale, 1)
-        if canvas.frames > window:
-            raise ValueError(f"{canvas.frames} frames do not fit a window of {window}")
-        return cls(clip=clip, gap=gap, frames=frames, canvas=canvas)
-
-    @property
-    def lead(self) -> int:
-        """Samples of what is made before the gap."""
-        return round(self.frames.head * self.frames.samples)
-
-    @property
-    def seams(self) -> tuple[int, ...]:
-        """See `Sheet`."""
-        both = ((self.gap.left, self.gap.start), (self.gap.right, self.gap.stop))
-        return tuple(place for known, place in both if known)
-
-    def error(self, audio: np.ndarray, engine: Engine) -> float | None:
-        """How far (samples, 2) of audio from the canvas's start on is from the known frames.
-
-        None when nothing is known; frames that the audio does not reach are not compared.
-        """
-        target, pinned = self.canvas.cut(0, engine.network.config.frames)
-        stereo = torch.from_numpy(np.ascontiguousarray(audio.T, dtype=np.float32))
-        heard = engine.scale.normalise(log_mel(stereo, engine.mel).to(target.device))
-        pinned = pinned[: heard.shape[-1]]
-        if not pinned.any():
-            return None
-        squares = (heard[:, : len(pinned)] - target[0, :, : len(pinned)])[:, pinned] ** 2
-        return float(squares.mean())
-
-    def patched(self, patch: np.ndarray, fade: int) -> Waveform:
-        """The clip with `patch` in it from `fade` samples before the gap on, round its end."""
-        samples = self.clip.wave.samples.copy()
-        start = self.gap.start - fade
-        samples[np.arange(start, start + len(patch)) % len(samples)] = patch
-        return replace(self.clip.wave, samples=samples)
 
 
 class Listening:
@@ -177,11 +97,8 @@ class Studio:
     def found(self, task: str, method: str, target: Target, settings: Settings) -> Sheet | None:
         """The sheet of a clip that is there and is still what would be made."""
         path = self.wav(task, method, target.number)
-        try:
-            sheet = Sheet.model_validate_json(path.with_suffix(".json").read_text("utf-8"))
-        except (OSError, ValidationError):
-            return None
-        same = sheet.key == self.key(method, target, settings)
+        sheet = Sheet.read(path.with_suffix(".json"))
+        same = sheet is not None and sheet.key == self.key(method, target, settings)
         return sheet if same and path.is_file() else None
 
     def make(self, task: str, method: str, target: Target, settings: Settings) -> Sheet:
@@ -193,9 +110,7 @@ class Studio:
         path.parent.mkdir(parents=True, exist_ok=True)
         made = METHODS[method](self, target, settings, path)
         sheet = made.model_copy(update={"key": self.key(method, target, settings)})
-        partial = path.with_suffix(".partial")
-        partial.write_text(sheet.model_dump_json(indent=1) + "\n", encoding="utf-8")
-        partial.replace(path.with_suffix(".json"))
+        sheet.write(path.with_suffix(".json"))
         return sheet
 
     def request(self, target: Target, settings: Settings) -> Request:
@@ -237,30 +152,7 @@ def _product(maker: Maker, request: Request, path: Path) -> Sheet:
     laid = Laid.of(request, engine)
     audio = engine.decode(engine.scale.restore(heard.said[0])) if request.region else None
     error = laid.error(audio, engine) if audio is not None else None
-    return _sheet(laid, result.taken_seconds, engine, error)
-
-
-def _sheet(laid: Laid, seconds: float, engine: Engine, error: float | None) -> Sheet:
-    first, last = laid.clip.span
-    return Sheet(
-        key="",
-        first=first,
-        last=last,
-        seams=laid.seams,
-        seconds=seconds,
-        machine=f"{engine.device}, {processor()}",
-        overlap_error=error,
-    )
-
-
-def processor() -> str:
-    """The name of the machine's processor."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text("utf-8").splitlines()
-    except OSError:
-        lines = []
-    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    return next(names, platform.processor() or platform.machine())
+    return Sheet.of(laid, result.taken_seconds, engine, error)
 
 
 def ours(studio: Studio, target: Target, settings: Settings, path: Path) -> Sheet:
@@ -288,75 +180,20 @@ def crossfaded(studio: Studio, target: Target, settings: Settings, path: Path) -
     engine = studio.ours.engine
     started = time.monotonic()
     laid = Laid.of(studio.request(target, settings), engine)
-    write_wav(path, crossfade(laid, sample))
+    write_wav(path, baselines.crossfade(laid, sample))
     seconds = made.seconds + time.monotonic() - started
-    return _sheet(laid, seconds, engine, laid.error(sample, engine))
+    return Sheet.of(laid, seconds, engine, laid.error(sample, engine))
 
 
-def crossfade(laid: Laid, sample: np.ndarray) -> Waveform:
-    """`sample` (samples, channels) lies over the canvas from its start on."""
-    gap, fade = laid.gap, round(seam.FADE_SECONDS * laid.clip.wave.sample_rate)
-    before, behind = fade * bool(gap.left), fade * bool(gap.right)
-    first, new = laid.lead - before, gap.stop - gap.start
-    patch = sample[first : first + before + new + behind].copy()
-    rising = np.sin((np.arange(fade) + 0.5) / fade * np.pi / 2)[:, None]
-    if before:
-        known = laid.clip.samples(gap.start - fade, gap.start)
-        patch[:fade] = rising[::-1] * known + rising * patch[:fade]
-    if behind:
-        known = laid.clip.samples(gap.stop, gap.stop + fade)
-        patch[-fade:] = rising[::-1] * patch[-fade:] + rising * known
-    return laid.patched(patch, before)
-
-
-def renoised_clip(studio: Studio, target: Target, settings: Settings, path: Path) -> Sheet:
-    """Masked re-noising with our base weights (or the student's), the product's own seam."""
+def renoised(studio: Studio, target: Target, settings: Settings, path: Path) -> Sheet:
+    """Masked re-noising with our base weights (or the student's)."""
     engine = (studio.base or studio.ours).engine
     started = time.monotonic()
     laid = Laid.of(studio.request(target, settings), engine)
-    known, pinned = laid.canvas.cut(0, engine.network.config.frames)
-    x_0 = renoised(
-        engine.denoiser(settings),
-        engine.schedule,
-        known,
-        pinned,
-        grid(engine.schedule, RENOISING_STEPS),
-        torch.Generator().manual_seed(studio.seed + target.number),
-    )
-    laid.canvas.fill(x_0, 0)
-    mel, wave, gap = engine.scale.restore(laid.canvas.mel[0]), laid.clip.wave, laid.gap
-    audio = audio_of(mel, engine.decode, engine.mel, wave.sample_rate, wave.channels)
-    before = laid.clip.samples(gap.start - round(laid.frames.left * laid.frames.samples), gap.start)
-    behind = laid.clip.samples(gap.stop, gap.stop + round(laid.frames.right * laid.frames.samples))
-    new = gap.stop - gap.start
-    patch, fade = seam.fill(before, audio, behind, laid.lead, new, wave.sample_rate)
-    write_wav(path, laid.patched(patch, fade))
-    return _sheet(laid, time.monotonic() - started, engine, laid.error(audio, engine))
-
-
-@torch.no_grad()
-def renoised(
-    denoiser: Denoiser,
-    schedule: Schedule,
-    known: Tensor,
-    pinned: Tensor,
-    ts: Tensor,
-    generator: torch.Generator,
-) -> Tensor:
-    """Sample x_0 (batch, channels, frames), at every level the known frames noised in place.
-
-    RePaint (arXiv 2201.09865) with deterministic steps and without going back. pinned: (frames,),
-    where the result is exactly `known`.
-    """
-
-    def noise() -> Tensor:
-        return torch.randn(known.shape, generator=generator).to(known.device)
-
-    x_t = noise()
-    for t, s in pairwise(ts.tolist()):
-        x_t = torch.where(pinned, add_noise(schedule, known, noise(), t), x_t)
-        x_t = jump(denoiser, schedule, x_t, t, s)
-    return torch.where(pinned, known, x_t)
+    generator = torch.Generator().manual_seed(studio.seed + target.number)
+    clip, audio = baselines.renoise(laid, engine, settings, generator)
+    write_wav(path, clip)
+    return Sheet.of(laid, time.monotonic() - started, engine, laid.error(audio, engine))
 
 
 def original(studio: Studio, target: Target, settings: Settings, path: Path) -> Sheet:
@@ -364,10 +201,8 @@ def original(studio: Studio, target: Target, settings: Settings, path: Path) -> 
     assert target.stretch is not None, "there is none of music out of nothing"
     engine = studio.ours.engine
     laid = Laid.of(studio.request(target, settings), engine)
-    audio = target.stretch.read(engine.mel).T.double().numpy()
-    patch = audio[laid.gap.start : laid.gap.stop]
-    write_wav(path, laid.patched(patch, 0))
-    return _sheet(laid, 0.0, engine, None)
+    write_wav(path, baselines.continued(laid, engine, target.stretch))
+    return Sheet.of(laid, 0.0, engine, None)
 
 
 UNCONTROLLED = Settings(iterations=1)
@@ -376,6 +211,6 @@ METHODS: Mapping[str, Callable[[Studio, Target, Settings, Path], Sheet]] = {
     "ours": ours,
     "DITTO": ditto,
     "crossfade": crossfaded,
-    "re-noising": renoised_clip,
+    "re-noising": renoised,
     "original": original,
 }

@@ -19,8 +19,9 @@ import torch
 from numpy.typing import NDArray
 from scipy.stats import t as student
 
-from segue.export.evaluation.control_clips import Sheet
-from segue.export.evaluation.control_targets import Target, classes
+from segue.export.evaluation.control_music import classes
+from segue.export.evaluation.control_sheet import Sheet
+from segue.export.evaluation.control_targets import Target
 from segue.export.evaluation.heard_intensity import intensity_mse
 from segue.export.evaluation.heard_melody import HOP_SECONDS, melody_accuracy
 from segue.export.evaluation.heard_structure import structure_mse

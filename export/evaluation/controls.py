@@ -6,9 +6,8 @@ and beside the FAD of the same clips and of as many uncontrolled ones of the sam
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
@@ -16,29 +15,31 @@ import numpy as np
 import torch
 
 from segue.export.evaluation import control_targets as targets
-from segue.export.evaluation.control_clips import UNCONTROLLED, Sheet, Studio
+from segue.export.evaluation.control_clips import UNCONTROLLED, Studio
 from segue.export.evaluation.control_figures import (
     FIGURES,
-    OWN_PERCENTILE,
     Clip,
     Ears,
     flux_at_seams,
-    interval,
     level_steps,
+)
+from segue.export.evaluation.control_material import gather
+from segue.export.evaluation.control_sheet import Sheet
+from segue.export.evaluation.control_table import (
+    COLUMNS,
+    LACKS,
+    draw_controls,
+    mean_of,
+    required,
+    share,
 )
 from segue.export.evaluation.control_targets import TASKS, Material, Target
 from segue.export.evaluation.fad import fad
-from segue.export.evaluation.heard_intensity import frame_levels, level
 from segue.export.evaluation.measure import Bench, Measured, flat
-from segue.export.evaluation.real_audio import Stretch, choose, tracks
+from segue.export.evaluation.real_audio import choose, tracks
 from segue.export.evaluation.tables import Cell, Table
 from segue.presets.vocabulary import Code, SegueError, Settings
-from segue.server.ditto.mel import MelConfig, log_mel
-
-SILENT_DB = -60.0  # held-out stretches that come down to it are passed over
-LEVEL_STRETCHES = 256  # of training music, for its mean level
-LACKS = "-"
-PANELS_ACROSS = 4
+from segue.server.ditto.mel import log_mel
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -188,7 +189,7 @@ class ControlsEvaluation:
         seconds = float(np.median([sheet.seconds for _, sheet, _ in row.found]))
         of_music = row.samples / self.bench.mel.sample_rate
         shared: tuple[Cell, ...] = (
-            *((_percent(ratios), *_mean(steps), _percent(steps)) if ratios else (LACKS,) * 4),
+            *((share(ratios), *mean_of(steps), share(steps)) if ratios else (LACKS,) * 4),
             *self._distances(row),
             *((seconds, seconds / of_music) if row.method != "original" else (LACKS, LACKS)),
         )
@@ -198,7 +199,7 @@ class ControlsEvaluation:
         start: tuple[Cell, ...] = (row.task, row.method, K, len(row.found))
         papers: list[Cell] = [*task.paper, *[LACKS] * len(task.figures)]
         measured: list[tuple[Cell, ...]] = [
-            (*start, name, *_mean(values[name]), paper)
+            (*start, name, *mean_of(values[name]), paper)
             for name, paper in zip(task.figures, papers, strict=False)
             if values[name]
         ]
@@ -238,202 +239,12 @@ class ControlsEvaluation:
         sets: list[Measured] = []
         for split, name in (("heldout", "held-out music"), ("train", "training music")):
             cut = tracks(self.data, split, frames, self.bench.mel)
-            chosen = choose(cut, self.config.reference, self._generator)
+            chosen = choose(
+                cut, self.config.reference, torch.Generator().manual_seed(self.config.seed)
+            )
             sets.append(self.bench.real(name, chosen))
         return flat(sets[0]), flat(sets[1])
 
-    @property
-    def _generator(self) -> torch.Generator:
-        return torch.Generator().manual_seed(self.config.seed)
-
     @cached_property
     def _material(self) -> Material:
-        mel = self.bench.mel
-        frames = mel.frames(targets.STRETCH_SECONDS) + 1  # not a sample less
-        cut = tracks(self.data, "heldout", frames, mel)
-        everything = choose(cut, sum(map(len, cut)), self._generator)
-        chosen = sounding(everything, self.config.n, mel)
-        short = tracks(self.data, "train", mel.frames(targets.REGION_SECONDS), mel)
-        known = choose(short, LEVEL_STRETCHES, self._generator)
-        levels = [frame_levels(each.read(mel).T.numpy(), mel.sample_rate)[1] for each in known]
-        return Material(
-            seed=self.config.seed,
-            level_db=float(np.concatenate(levels).mean()),
-            stretches=tuple(stretch for stretch, _ in chosen),
-            levels_db=tuple(mean for _, mean in chosen),
-        )
-
-
-def sounding(stretches: list[Stretch], n: int, mel: MelConfig) -> list[tuple[Stretch, float]]:
-    """The first `n` that are nowhere silent, with the mean level of their regions in dB.
-
-    Raises SegueError when there is none.
-    """
-    found: list[tuple[Stretch, float]] = []
-    for stretch in stretches:
-        audio = stretch.read(mel).T.numpy()
-        if level(audio, mel.sample_rate)[1].min() > SILENT_DB:
-            region = audio[: round(targets.REGION_SECONDS * mel.sample_rate)]
-            found.append((stretch, float(frame_levels(region, mel.sample_rate)[1].mean())))
-        if len(found) == n:
-            break
-    if not found:
-        text = f"all held-out music falls silent within {targets.STRETCH_SECONDS:g} s"
-        raise SegueError(Code.BAD_REQUEST, f"{text}; hold other tracks out with `segue data`")
-    return found
-
-
-COLUMNS = (
-    *("task", "method", "K", "n", "figure", "mean", "95 % +-", "paper"),
-    *("flux passes, %", "level step, LU", "LU 95 % +-", "within 1 LU, %"),
-    *("FAD to held-out", "uncontrolled to held-out", "FAD to training", "uncontrolled to training"),
-    *("s a clip", "s / s of music"),
-)
-
-BRIEFLY = (
-    "task",
-    "method",
-    "n",
-    "figure",
-    "mean",
-    "95 % +-",
-    "paper",
-    "FAD to training",
-    "s a clip",
-)
-
-
-def brief(table: Table) -> Table:
-    """The columns that fit on a terminal."""
-    at = [table.columns.index(column) for column in BRIEFLY]
-    rows = tuple(tuple(row[i] for i in at) for row in table.rows)
-    return replace(table, columns=BRIEFLY, rows=rows)
-
-
-def _mean(values: list[float]) -> tuple[Cell, Cell]:
-    if not values:
-        return LACKS, LACKS
-    mean, half = interval(values)
-    return mean, LACKS if math.isnan(half) else half
-
-
-def _percent(values: list[float]) -> Cell:
-    """How many are at most 1."""
-    return 100.0 * float(np.mean([value <= 1 for value in values])) if values else LACKS
-
-
-@dataclass(frozen=True, kw_only=True)
-class Requirement:
-    """What a column of our clips' row must be: at most a limit, or at least it."""
-
-    task: str
-    figure: str
-    limit: float
-    column: str = "mean"
-    at_least: bool = False
-    beyond: str | None = None  # the method whose figure is taken off first
-
-    def value(self, table: Table) -> float | None:
-        """What was measured; None when it was not."""
-        ours = self._cell(table, "ours")
-        if self.beyond is None or ours is None:
-            return ours
-        other = self._cell(table, self.beyond)
-        return None if other is None else ours - other
-
-    def _cell(self, table: Table, method: str) -> float | None:
-        at = table.columns.index(self.column)
-        for row in table.rows:
-            cell = row[at]
-            if (row[0], row[1], row[4]) == (self.task, method, self.figure):
-                return None if isinstance(cell, str) else float(cell)
-        return None
-
-
-MUST = (
-    Requirement(task="intensity", figure="intensity MSE, dB^2", limit=3.3),
-    Requirement(task="melody", figure="melody accuracy, %", limit=85, at_least=True),
-    Requirement(task="structure", figure="structure MSE", limit=0.022),
-    Requirement(task="intensity+outpaint", figure="intensity MSE, dB^2", limit=5.8),
-    *(
-        Requirement(task="text", figure=figure, limit=0, at_least=True, beyond="uncontrolled")
-        for figure in ("text, our score", "text, another judge")
-    ),
-    *(
-        each
-        for task in ("outpaint", "inpaint")
-        for each in (
-            Requirement(
-                task=task,
-                figure="overlap error",
-                column="flux passes, %",
-                limit=OWN_PERCENTILE,
-                at_least=True,
-            ),
-            Requirement(task=task, figure="overlap error", column="level step, LU", limit=1),
-        )
-    ),
-)
-
-
-def required(table: Table) -> Table:
-    """Each figure that must be reached: value, limit, and whether it is."""
-    rows: list[tuple[Cell, ...]] = []
-    for must in MUST:
-        value = must.value(table)
-        figure = must.figure if must.column == "mean" else must.column
-        text = f"{must.task}: {figure}" + (f", above {must.beyond}" if must.beyond else "")
-        sign = "at least" if must.at_least else "at most"
-        met = "not measured"
-        if value is not None:
-            reached = value >= must.limit if must.at_least else value <= must.limit
-            met = "met" if reached else "missed"
-        rows.append((text, LACKS if value is None else value, sign, must.limit, met))
-    return Table(
-        name="controls-required",
-        title="What must be shown of the controls",
-        note=table.note,
-        columns=("figure", "value", "must be", "limit", ""),
-        rows=tuple(rows),
-    )
-
-
-def draw_controls(table: Table, path: Path) -> None:
-    """One panel a task and figure: a bar a method with its interval, the paper's as a line.
-
-    A table without figures draws nothing. Raises SegueError naming the extra if matplotlib is
-    missing.
-    """
-    panels: dict[tuple[Cell, Cell], list[tuple[Cell, ...]]] = {}
-    for row in table.rows:
-        if not isinstance(row[5], str):
-            panels.setdefault((row[0], row[4]), []).append(row)
-    if not panels:
-        return
-    try:
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        text = 'pictures need matplotlib: pip install "segue[export]"'
-        raise SegueError(Code.UNSUPPORTED, text) from error
-    across = min(len(panels), PANELS_ACROSS)
-    down = math.ceil(len(panels) / across)
-    figure = Figure(figsize=(3.6 * across, 3.4 * down), dpi=120, layout="constrained")
-    FigureCanvasAgg(figure)
-    for i, ((task, name), rows) in enumerate(panels.items(), start=1):
-        axes = figure.add_subplot(down, across, i)
-        labels = [f"{row[1]}\nn = {row[3]}" for row in rows]
-        means = [float(row[5]) for row in rows]
-        halves = [0.0 if isinstance(row[6], str) else float(row[6]) for row in rows]
-        colours = ["tab:blue" if row[1] == "ours" else "silver" for row in rows]
-        bars = axes.bar(labels, means, yerr=halves, color=colours, capsize=4)
-        axes.bar_label(bars, fmt="%.3g", label_type="center", fontsize=8)
-        if not isinstance(rows[0][7], str):
-            axes.axhline(float(rows[0][7]), linestyle="--", color="tab:red", label="the paper's")
-            axes.legend(fontsize=8)
-        axes.axhline(0, color="black", linewidth=0.8)
-        axes.set_title(f"{task}: {name}", fontsize=9)
-        axes.tick_params(labelsize=8)
-    figure.suptitle(table.title)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path)
+        return gather(self.data, self.config.n, self.config.seed, self.bench.mel)
