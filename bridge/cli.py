@@ -99,9 +99,10 @@ def bridge(
 
 
 def _engine(model: str) -> Any:
+    from segue.server.config import clap_folder
     from segue.server.engine import Engine  # imports torch
 
-    return Engine.load(model).run
+    return Engine.load(model, clap_folder()).run
 
 
 make_command.register(app, _engine, MODEL)

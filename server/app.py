@@ -12,7 +12,7 @@ from contextlib import ExitStack, closing, contextmanager
 import uvicorn
 from fastapi import FastAPI
 
-from segue.server.config import ServerConfig
+from segue.server.config import ServerConfig, clap_folder
 from segue.server.desk import Desk
 from segue.server.events import Hub
 from segue.server.listen import listen
@@ -123,4 +123,4 @@ def _http_config(app: FastAPI) -> uvicorn.Config:
 def _load_engine(model: str) -> Engine:
     from segue.server.engine import Engine as TorchEngine  # imports torch: seconds
 
-    return TorchEngine.load(model)
+    return TorchEngine.load(model, clap_folder())

@@ -23,6 +23,12 @@ def default_data_dir() -> Path:
     return Path(chosen or platformdirs.user_data_dir("segue", appauthor=False)).absolute()
 
 
+def clap_folder() -> Path | None:
+    """`$SEGUE_CLAP`: the folder of a CLAP that is to judge texts in place of the shipped model."""
+    chosen = os.environ.get("SEGUE_CLAP")
+    return Path(chosen).absolute() if chosen else None
+
+
 @dataclass(frozen=True, kw_only=True)
 class ServerConfig:
     """How `segue serve` runs. Port 0 takes any free port.

@@ -26,6 +26,7 @@ from segue.server import seam
 from segue.server.audio_file import Waveform, read_region, write_wav
 from segue.server.clip import Clip, Gap, lay_out
 from segue.server.ditto.canvas import Canvas
+from segue.server.ditto.clap import ClapBackend
 from segue.server.ditto.controls import intensity
 from segue.server.ditto.ctm import Denoiser
 from segue.server.ditto.mel import MelConfig, MelScale
@@ -33,7 +34,12 @@ from segue.server.ditto.network import Network, conditioned
 from segue.server.ditto.onnx_decoder import OnnxDecoder
 from segue.server.ditto.optimize import OptStep
 from segue.server.ditto.schedule import RectifiedFlow
-from segue.server.ditto.weights import check_decodable, check_manifest, load_generator
+from segue.server.ditto.weights import (
+    check_decodable,
+    check_manifest,
+    load_decoder,
+    load_generator,
+)
 from segue.server.framing import Frames, audio_of, canvas_of
 from segue.server.painter import Noise, Painter, best_that_differ
 from segue.server.wanted import Scene, Term, notes, terms
@@ -69,10 +75,14 @@ class Engine:
     schedule: RectifiedFlow = field(default_factory=RectifiedFlow)
     slots: OrderedDict[str, list[Tensor]] = field(default_factory=OrderedDict)
     clock: Callable[[], float] = time.monotonic
+    clap: ClapBackend | None = None
 
     @classmethod
-    def load(cls, model: str) -> Engine:
-        """Load a shipped model by name, or one in a folder. Raises SegueError(NO_MODEL)."""
+    def load(cls, model: str, clap: Path | None = None) -> Engine:
+        """Load a shipped model by name, or one in a folder. Raises SegueError(NO_MODEL).
+
+        `clap`: a folder with a CLAP that judges texts instead of the small model that ships.
+        """
         folder = model_folder(model)
         check_manifest(folder)
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -86,6 +96,7 @@ class Engine:
             network=network.to(device),
             scale=scale.to(device),
             decode=OnnxDecoder(folder / "decoder.onnx"),
+            clap=_clap(clap, folder / "decoder.safetensors", device) if clap else None,
         )
 
     def denoiser(self, settings: Settings) -> Denoiser:
@@ -135,7 +146,7 @@ class Engine:
             seed=request.seed,
             loss_first=sum(trace[0] for trace in traces) / len(traces),
             loss_last=float(best[rows[0]]),
-            notes=notes(request),
+            notes=notes(request, self.clap),
             taken_seconds=self.clock() - started,
             device=self.device,
         )
@@ -187,6 +198,7 @@ class Engine:
             frames=frames.new,
             level_db=self._level(canvas),
             mel=self.mel,
+            clap=self.clap,
         )
         return frames, canvas, terms(scene)
 
@@ -231,6 +243,15 @@ class Engine:
             places = np.arange(start - fade, start - fade + len(patch)) % len(samples)
             samples[places] = patch
         return replace(clip.wave, samples=samples)
+
+
+def _clap(folder: Path, decoder: Path, device: torch.device) -> ClapBackend:
+    """A CLAP that hears mels through the model's own decoder, which must be there in torch."""
+    if not decoder.is_file():
+        text = f"a CLAP hears audio, and there is no {decoder} to make it with in torch"
+        raise SegueError(Code.NO_MODEL, f"{text}: export the model with its decoder")
+    twin = load_decoder(decoder).to(device).requires_grad_(False)
+    return ClapBackend.load(folder, twin).to(device)
 
 
 def variation(path: Path, number: int) -> Path:

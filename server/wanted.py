@@ -14,6 +14,7 @@ from segue.presets.controls import FEATURES, Intensity, Melody, Structure, Text,
 from segue.presets.vocabulary import Code, Request, SegueError
 from segue.server.audio_file import Waveform, read_region
 from segue.server.clip import Clip, Gap, seconds
+from segue.server.ditto.clap import ClapBackend
 from segue.server.ditto.controls import intensity, melody, structure, text
 from segue.server.ditto.mel import MelConfig, log_mel
 
@@ -43,6 +44,7 @@ class Scene:
     frames: int
     level_db: float | None
     mel: MelConfig
+    clap: ClapBackend | None = None
 
     @property
     def _span_seconds(self) -> float:
@@ -99,7 +101,7 @@ def default_weight(feature: Wish, features: list[Wish]) -> float:
     return 1 / 4 if any(isinstance(f, Melody) for f in features) else 1 / 40
 
 
-def notes(request: Request) -> tuple[str, ...]:
+def notes(request: Request, clap: ClapBackend | None = None) -> tuple[str, ...]:
     """What can't be done as asked: controls of one kind at once, words that are not known."""
     features = [c for c in request.controls if isinstance(c, FEATURES)]
     kinds = [feature.kind for feature in features]
@@ -109,7 +111,7 @@ def notes(request: Request) -> tuple[str, ...]:
         if kinds.count(kind) > 1
     ]
     unknown = [word for f in features if isinstance(f, Text) for word in text.read(f.text).unknown]
-    if unknown:
+    if unknown and clap is None:
         found.append(f"words without a meaning here: {', '.join(unknown)}")
     return tuple(found)
 
@@ -185,7 +187,7 @@ def _like(plan: Tensor, scene: Scene) -> Loss:
 
 
 def _text(control: Text, scene: Scene) -> Loss:
-    wanted = text.target(control.text)
+    wanted = text.target(control.text, scene.clap)
     per_second = scene.mel.sample_rate / scene.mel.hop
     where = scene.window(control)
     first = round(where["start_seconds"] * per_second) - scene.part.start
@@ -195,7 +197,9 @@ def _text(control: Text, scene: Scene) -> Loss:
         held = mel[..., max(0, first - made.start) : max(0, last - made.start)]
         if held.shape[-1] < 2:
             return mel.new_zeros(len(mel))
-        distance = text.loss(held, wanted.to(mel.device), scene.mel)
+        distance = text.loss(held, wanted.to(mel.device), scene.mel, scene.clap)
+        if scene.clap is not None:
+            return distance
         # A search goes on where no real music is; as near as fitting music comes is enough.
         return (distance - (1 - text.ENOUGH)).clamp(min=0)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shutil
 import sys
 from pathlib import Path
 
@@ -10,10 +11,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from segue.presets.vocabulary import SegueError
+from segue.presets.vocabulary import Request, SegueError
 from segue.server.ditto.clap import ClapBackend, resample
 from segue.server.ditto.controls import text
 from segue.server.ditto.mel import MelConfig
+from segue.server.ditto.weights import save_decoder, write_manifest
+from segue.server.engine import Engine
+from tests.tiny import random_decoder
 
 MEL = MelConfig()
 
@@ -117,3 +121,21 @@ def test_clap_without_transformers_names_the_extra(
     monkeypatch.setitem(sys.modules, "transformers", None)
     with pytest.raises(SegueError, match=r"pip install 'segue\[clap\]'"):
         ClapBackend.load(tmp_path)
+
+
+def test_a_clap_of_the_users_judges_the_text(
+    clap_folder: Path, tiny_model: Path, tmp_path: Path
+) -> None:
+    """The engine asks it instead of the model that ships: unknown words are no matter to it."""
+    model = shutil.copytree(tiny_model, tmp_path / "model")
+    with pytest.raises(SegueError, match="export the model with its decoder"):
+        Engine.load(str(model), clap_folder)
+    save_decoder(model / "decoder.safetensors", random_decoder(), {})
+    write_manifest(model)
+    engine = Engine.load(str(model), clap_folder)
+    control = {"kind": "text", "text": "xyzzy strings"}
+    asked = {"id": "a", "new_seconds": 1.0, "seed": 1, "controls": [control]}
+    request = Request.model_validate(asked | {"settings": {"iterations": 6, "surrogate": "one"}})
+    result = engine.run(request, tmp_path / "out.wav", lambda progress: None)
+    assert result.notes == ()
+    assert result.loss_last < result.loss_first
