@@ -116,7 +116,7 @@ class Painter:
             x_T,
             learning_rate=s.learning_rate,
             waves=waves,
-            stop=Stop(patience=s.patience, target=s.target_loss, now_due=due),
+            stop=Stop(patience=s.patience, target=s.target_loss or 0.0, now_due=due),
             on_step=on_step,
         )
 
@@ -201,7 +201,8 @@ class Asked:
             log_mel = self._painter.scale.restore(drawn[..., head + made.start : head + made.stop])
             assert log_mel.shape[-2] == mel.channels, "features read this mel"
             for term in self._wanted:
-                total = total + term.weight * term.loss(log_mel, made)
+                missing = (term.loss(log_mel, made) - term.enough).clamp(min=0)
+                total = total + term.weight * missing
         return total
 
 

@@ -22,15 +22,26 @@ NO_REGION_DB = -20.0  # what curves are drawn around where there is no music to 
 SOFTEST_DB = -60.0  # a region below it counts as silence
 SHARE_DB = 15.0  # half of what a curve from 0 to 1 spans
 
+# Losses at which a control is met. A search that goes on beyond them takes time, is not heard,
+# and leaves less of the other controls.
+ENOUGH = {
+    "intensity": 0.5,  # dB^2; the mel's own estimate of a level is off by about as much
+    "melody": 0.0,  # a frame at a time instead
+    "structure": 0.001,
+    "text": 1 - text.ENOUGH,
+}
+CLEAR_NATS = 1.0  # of a melody's frame: clearer than two thirds of music's
+
 Loss = Callable[[Tensor, slice], Tensor]  # mel of the gap's frames so far, which: (batch,)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Term:
-    """One feature's loss of a gap."""
+    """One feature's loss of a gap; up to `enough` it counts as met."""
 
     kind: str
     weight: float
+    enough: float
     loss: Loss
 
 
@@ -90,7 +101,9 @@ def terms(scene: Scene) -> tuple[Term, ...]:
     for feature in features:
         loss = _LOSSES[type(feature)](feature, scene)
         weight = feature.weight or default_weight(feature, features)
-        found.append(Term(kind=feature.kind, weight=weight, loss=loss))
+        own = isinstance(feature, Text) and scene.clap is not None  # on another scale
+        enough = 0.0 if own else ENOUGH[feature.kind]
+        found.append(Term(kind=feature.kind, weight=weight, enough=enough, loss=loss))
     return tuple(found)
 
 
@@ -143,7 +156,7 @@ def _melody(control: Melody, scene: Scene) -> Loss:
         ]
         wanted = melody.target(notes, scene.span_frames, scene.mel, **where)
     wanted = wanted[scene.part]
-    return lambda mel, made: melody.loss(mel, wanted[made].to(mel.device), scene.mel)
+    return lambda mel, made: melody.loss(mel, wanted[made].to(mel.device), scene.mel, CLEAR_NATS)
 
 
 def _sung(wave: Waveform, scene: Scene, where: dict[str, float]) -> Tensor:
@@ -197,11 +210,7 @@ def _text(control: Text, scene: Scene) -> Loss:
         held = mel[..., max(0, first - made.start) : max(0, last - made.start)]
         if held.shape[-1] < 2:
             return mel.new_zeros(len(mel))
-        distance = text.loss(held, wanted.to(mel.device), scene.mel, scene.clap)
-        if scene.clap is not None:
-            return distance
-        # A search goes on where no real music is; as near as fitting music comes is enough.
-        return (distance - (1 - text.ENOUGH)).clamp(min=0)
+        return text.loss(held, wanted.to(mel.device), scene.mel, scene.clap)
 
     return loss
 

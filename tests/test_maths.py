@@ -255,6 +255,24 @@ def test_a_new_objective_seeks_its_own_best() -> None:
     assert 10 <= float(found.best) < 10.01
 
 
+def test_a_met_objective_gives_way_to_the_next() -> None:
+    """The rest of its iterations is left out; the last one's end the search."""
+    low, high = (lambda x: x.square().sum(1)), (lambda x: (x - 2).square().sum(1))
+    told: list[OptStep] = []
+    found = optimize(
+        [low] * 50 + [high] * 150,
+        torch.ones(1, 1),
+        learning_rate=0.1,
+        stop=Stop(target=0.01),
+        on_step=told.append,
+    )
+    iterations = [step.iteration for step in told]
+    assert iterations == [*range(iterations.index(50)), *range(50, iterations[-1] + 1)]
+    assert iterations.index(50) < 50
+    assert iterations[-1] < 199
+    assert float(found.best) <= 0.01
+
+
 def test_overlap_error_sees_the_pinned_frames_and_each_row() -> None:
     """The error counts the pinned frames, wherever they lie, a value a row."""
     x_0, target, pinned = torch.zeros(2, 3, 10), torch.zeros(3, 10), torch.zeros(10).bool()

@@ -103,6 +103,16 @@ def test_loss_is_the_mean_likelihood_of_the_asked_frames() -> None:
     torch.testing.assert_close(melody.loss(mel, torch.tensor([-1, 5, -1, 11]), MEL), expected)
 
 
+def test_what_is_clear_enough_costs_nothing() -> None:
+    """A frame counts with what it has above the threshold, on its own."""
+    mel = torch.randn(1, 256, 4, generator=torch.Generator().manual_seed(0)) - 4
+    made = melody.feature(mel, MEL)
+    first, second = sorted((-float(made[0, 5, 1]), -float(made[0, 11, 3])))
+    between = (first + second) / 2
+    cost = melody.loss(mel, torch.tensor([-1, 5, -1, 11]), MEL, between)
+    assert float(cost) == pytest.approx((second - between) / 2, rel=1e-4)
+
+
 def test_a_slice_that_asks_nothing_costs_nothing() -> None:
     """All -1: exactly 0, and a gradient of exactly 0."""
     mel = torch.randn(2, 256, 5, requires_grad=True)

@@ -65,7 +65,8 @@ Objective = Callable[[Tensor], Tensor]  # x_T (batch, ...) to losses (batch,), d
 @dataclass(frozen=True, kw_only=True)
 class Stop:
     """When to end early: after `patience` iterations in which no row gained one part in a
-    thousand, once every row has met `target`, or when `now_due` says so.
+    thousand, once every row has met `target` with the last objective (an earlier one then gives
+    way to the next), or when `now_due` says so.
     """
 
     patience: int | None = None
@@ -95,7 +96,9 @@ def optimize(
     best, best_loss = x_T.detach().clone(), x_T.new_full((len(x_T),), torch.inf)
     losses: list[float] = []
     gained, last = 0, None
-    for i, objective in enumerate(objectives):
+    i = 0
+    while i < len(objectives):
+        objective = objectives[i]
         if objective is not last:
             best_loss, gained, last = torch.full_like(best_loss, torch.inf), i, objective
         with torch.enable_grad():
@@ -110,17 +113,16 @@ def optimize(
         gained = i if bool((loss < best_loss * GAIN).any()) else gained
         better = loss.detach() < best_loss
         best[better], best_loss[better] = x.detach()[better], loss.detach()[better]
-        if _met(stop, best_loss, i - gained):
-            break
         adam.step()
+        i += 1
+        if _over(stop, i - 1 - gained):
+            break
+        if stop.target is not None and bool((best_loss <= stop.target).all()):
+            i += sum(later is objective for later in objectives[i:])
     if not losses:
         raise FloatingPointError("the first loss is not finite")
     return Optimized(best, best_loss, tuple(losses))
 
 
-def _met(stop: Stop, best_loss: Tensor, idle: int) -> bool:
-    if stop.patience is not None and idle >= stop.patience:
-        return True
-    if stop.target is not None and bool((best_loss <= stop.target).all()):
-        return True
-    return stop.now_due()
+def _over(stop: Stop, idle: int) -> bool:
+    return (stop.patience is not None and idle >= stop.patience) or stop.now_due()

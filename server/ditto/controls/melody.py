@@ -92,15 +92,17 @@ def feature(mel: Tensor, config: MelConfig) -> Tensor:
     return classes.log() - classes.sum(dim=-2, keepdim=True).log()
 
 
-def loss(mel: Tensor, target: Tensor, config: MelConfig) -> Tensor:
+def loss(mel: Tensor, target: Tensor, config: MelConfig, enough: float = 0.0) -> Tensor:
     """Mean negative log-likelihood of the asked frames' classes, in nats: (batch,).
 
     mel: (batch, channels, frames); target: (frames,) int64, -1 where not asked. 0 where none is.
+    What a frame has below `enough` nats counts as nothing, and what it has above as the rest.
     """
     asked = target >= 0
     at = target.clamp(min=0).expand(len(mel), 1, -1)
     likelihood = feature(mel, config).gather(1, at)[:, 0]
-    return -(likelihood * asked).sum(-1) / asked.sum().clamp(min=1)
+    missing = (-likelihood - enough).clamp(min=0)
+    return (missing * asked).sum(-1) / asked.sum().clamp(min=1)
 
 
 def accuracy(mel: Tensor, target: Tensor, config: MelConfig) -> Tensor:
