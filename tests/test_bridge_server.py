@@ -17,6 +17,8 @@ import pytest
 
 from segue.bridge import addresses
 from segue.bridge.osc import Message
+from segue.presets.library import load_preset
+from segue.presets.tempo import TempoMap
 from segue.presets.vocabulary import MAX_SEED, Region, Request
 from tests.osc_client import DEADLINE_SECONDS, Daw, Running
 from tests.recorder import FRAMES, SAMPLE_RATE, Recorder, serving
@@ -85,6 +87,18 @@ def test_one_job_from_hello_to_done(
     daw.outpaint("a", ("i", 7))
     assert [daw.hear(), daw.hear(), daw.ask()] == [accepted, end, hello]
     assert len(engine.requests) == 1
+
+
+def test_a_preset_by_name(engine: Recorder, gate: threading.Event, daw: Daw) -> None:
+    """`/segue/make` over real sockets: four bars at 120 beats a minute, rising."""
+    gate.set()
+    place = [("s", "/take.wav"), ("d", 1.5), ("d", 4.0), ("s", "rise")]
+    daw.send("/segue/make", ("s", "a"), *place, ("d", 0.0), ("d", 4.0), ("d", 120.0), ("i", 7))
+    assert daw.until("/segue/job/done")[-1].args[0] == "a"
+    (asked,) = engine.requests
+    assert asked.controls == load_preset("rise").controls
+    assert (asked.new_seconds, asked.new_bars, asked.seed) == (None, 4.0, 7)
+    assert asked.tempo == TempoMap.steady(120.0)
 
 
 def test_a_seed_of_minus_one_is_drawn_and_told(gate: threading.Event, daw: Daw) -> None:
