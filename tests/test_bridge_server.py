@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from segue.bridge import addresses
-from segue.bridge.osc import Message
+from segue.bridge.osc import Message, Value
 from segue.presets.library import load_preset
 from segue.presets.tempo import TempoMap
 from segue.presets.vocabulary import MAX_SEED, Region, Request
@@ -92,8 +92,9 @@ def test_one_job_from_hello_to_done(
 def test_a_preset_by_name(engine: Recorder, gate: threading.Event, daw: Daw) -> None:
     """`/segue/make` over real sockets: four bars at 120 beats a minute, rising."""
     gate.set()
-    place = [("s", "/take.wav"), ("d", 1.5), ("d", 4.0), ("s", "rise")]
-    daw.send("/segue/make", ("s", "a"), *place, ("d", 0.0), ("d", 4.0), ("d", 120.0), ("i", 7))
+    strings: list[tuple[str, Value]] = [("s", "a"), ("s", "/take.wav")]
+    region: list[tuple[str, Value]] = [("d", 1.5), ("d", 4.0), ("s", "rise")]
+    daw.send("/segue/make", *strings, *region, ("d", 0.0), ("d", 4.0), ("d", 120.0), ("i", 7))
     assert daw.until("/segue/job/done")[-1].args[0] == "a"
     (asked,) = engine.requests
     assert asked.controls == load_preset("rise").controls
