@@ -27,7 +27,7 @@ SHARE_DB = 15.0  # half of what a curve from 0 to 1 spans
 ENOUGH = {
     "intensity": 0.5,  # dB^2; the mel's own estimate of a level is off by about as much
     "melody": 0.0,  # a frame at a time instead
-    "structure": 0.001,
+    "structure": 0.0,  # the audio still gains when the mel hardly does
     "text": 1 - text.ENOUGH,
 }
 CLEAR_NATS = 1.0  # of a melody's frame: clearer than two thirds of music's
