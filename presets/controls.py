@@ -97,7 +97,7 @@ class Feature(Word):
 class Intensity(Feature):
     """A level curve: (time, level) points, straight lines between them, held outside.
 
-    scale `db`: decibels above the region's level (or above -20 dB FS where there is none);
+    scale `db`: decibels above the known music beside it (or above -20 dB FS where there is none);
     `unit`-interval values with scale `share`: 0 is 15 dB softer than it, 1 is 15 dB louder;
     `dbfs`: decibels of full scale (RMS).
     """

@@ -22,8 +22,8 @@ NO_REGION_DB = -20.0  # what curves are drawn around where there is no music to 
 SOFTEST_DB = -60.0  # a region below it counts as silence
 SHARE_DB = 15.0  # half of what a curve from 0 to 1 spans
 
-# Losses at which a control is met. A search that goes on beyond them takes time, is not heard,
-# and leaves less of the other controls.
+# Losses at which a control is met: what a search gains beyond them, it pays for in time and in
+# the other controls.
 ENOUGH = {
     "intensity": 0.5,  # dB^2; the mel's own estimate of a level is off by about as much
     "melody": 0.0,  # a frame at a time instead
