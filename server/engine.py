@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from segue.presets.controls import Intensity
 from segue.presets.library import model_folder
 from segue.presets.vocabulary import (
     Code,
@@ -128,7 +129,8 @@ class Engine:
         best = torch.stack([gap.best for gap in painted]).mean(0)
         mels = torch.cat([gap.canvas.mel for gap in painted], dim=-1)
         rows = best_that_differ(best, mels, request.settings.keep)
-        waves = [self._wave(clip, painted, row) for row in rows]
+        carry = not any(isinstance(control, Intensity) for control in request.controls)
+        waves = [self._wave(clip, painted, row, carry=carry) for row in rows]
         on_progress(Progress(id=request.id, fraction=DECODED_SHARE, stage=State.DECODING))
         paths = [out_path, *(variation(out_path, i + 2) for i in range(len(rows) - 1))]
         _write_all(paths, waves)
@@ -228,8 +230,8 @@ class Engine:
             while len(self.slots) > MAX_SLOTS:
                 self.slots.popitem(last=False)
 
-    def _wave(self, clip: Clip, painted: list[Painted], row: int) -> Waveform:
-        """One finished clip: the known samples with each gap patched."""
+    def _wave(self, clip: Clip, painted: list[Painted], row: int, *, carry: bool) -> Waveform:
+        """One finished clip: the known samples with each gap patched; see `seam.fill`."""
         samples, rate = clip.wave.samples.copy(), clip.wave.sample_rate
         for gap in painted:
             start, stop = gap.gap.start, gap.gap.stop
@@ -239,7 +241,8 @@ class Engine:
             before = clip.samples(start - round(gap.frames.left * unit), start)
             behind = clip.samples(stop, stop + round(gap.frames.right * unit))
             lead = round(gap.frames.head * unit)
-            patch, fade = seam.fill(before, made, behind, lead, stop - start, rate)
+            new = stop - start
+            patch, fade = seam.fill(before, made, behind, lead, new, rate, carry=carry)
             places = np.arange(start - fade, start - fade + len(patch)) % len(samples)
             samples[places] = patch
         return replace(clip.wave, samples=samples)

@@ -10,12 +10,13 @@ FADE_SECONDS = 0.2
 MAX_SHIFT_SECONDS = 0.005
 MAX_GAIN_DB = 6.0
 BLOCK_SECONDS = 0.4  # ITU-R BS.1770 gating block: shorter audio has no loudness
+CARRIED_SECONDS = 1.0  # of new music that are brought to the loudness of the music beside them
 
 
 def loudness_gain(reference: np.ndarray, made: np.ndarray, rate: int) -> float:
     """Factor that brings `made` to the loudness of `reference`, at most MAX_GAIN_DB either way.
 
-    Both (samples, channels) and the same stretch of time. 1 when either is too short or silent.
+    Both (samples, channels). 1 when either is too short or silent.
     """
     if min(len(reference), len(made)) < BLOCK_SECONDS * rate:
         return 1.0
@@ -54,17 +55,27 @@ def crossfade(leaving: np.ndarray, entering: np.ndarray) -> np.ndarray:
 
 
 def fill(
-    before: np.ndarray, made: np.ndarray, behind: np.ndarray, lead: int, new: int, rate: int
+    before: np.ndarray,
+    made: np.ndarray,
+    behind: np.ndarray,
+    lead: int,
+    new: int,
+    rate: int,
+    *,
+    carry: bool = False,
 ) -> tuple[np.ndarray, int]:
     """What goes into a gap of `new` samples, with the fades into the music beside it.
 
     before, behind: (n, channels) known samples on either side, none where an end is open;
     made: (samples, channels), the gap beginning `lead` samples in, the known music rendered
-    around it. Returns the patch and how many of its samples lie before the gap. Everything
-    outside the patch stays the producer's own samples.
+    around it. Its loudness is corrected by how it renders the known music; or, with `carry`, so
+    that the gap's own music begins (and ends) as loud as the music beside it. Returns the patch
+    and how many of its samples lie before the gap. Everything outside the patch stays the
+    producer's own samples.
     """
     fade_in, fade_out = (min(round(FADE_SECONDS * rate), len(n) // 2) for n in (before, behind))
-    made = made * _gains(before, made, behind, lead, new, rate)
+    sides = _carried if carry else _rendered
+    made = made * _gains(*sides(before, made, behind, lead, new, rate), len(made), lead, new, rate)
     start, length = lead - fade_in, fade_in + new + fade_out
     limit = min(round(MAX_SHIFT_SECONDS * rate), start, len(made) - start - length)
     at = start
@@ -80,13 +91,40 @@ def fill(
     return patch, fade_in
 
 
-def _gains(
+Gains = tuple[float | None, float | None]  # of the gap's two ends; None beside an open one
+
+
+def _rendered(
     before: np.ndarray, made: np.ndarray, behind: np.ndarray, lead: int, new: int, rate: int
+) -> Gains:
+    """From what was made where the music is known."""
+    left = made[lead - len(before) : lead]
+    right = made[lead + new : lead + new + len(behind)]
+    return (
+        loudness_gain(before, left, rate) if len(before) else None,
+        loudness_gain(behind, right, rate) if len(behind) else None,
+    )
+
+
+def _carried(
+    before: np.ndarray, made: np.ndarray, behind: np.ndarray, lead: int, new: int, rate: int
+) -> Gains:
+    """From what was made inside the gap, beside the music that is known."""
+    beside = round(CARRIED_SECONDS * rate)
+    gap = made[lead : lead + new]
+    return (
+        loudness_gain(before[-beside:], gap[:beside], rate) if len(before) else None,
+        loudness_gain(behind[:beside], gap[-beside:], rate) if len(behind) else None,
+    )
+
+
+def _gains(
+    left: float | None, right: float | None, samples: int, lead: int, new: int, rate: int
 ) -> np.ndarray:
-    """Factor of each made sample, (samples, 1): from one side's to the other's in even dB."""
-    left = loudness_gain(before, made[lead - len(before) : lead], rate) if len(before) else None
-    right = None
-    if len(behind):
-        right = loudness_gain(behind, made[lead + new : lead + new + len(behind)], rate)
+    """Factor of each made sample, (samples, 1): from one end's to the other's in even dB.
+
+    The ends' own are held for as long as loudness was carried over, or a third of the gap.
+    """
+    held = min(CARRIED_SECONDS * rate, new / 3)
     ends = np.log([left or right or 1.0, right or left or 1.0])
-    return np.exp(np.interp(np.arange(len(made)), [lead, lead + new], ends))[:, None]
+    return np.exp(np.interp(np.arange(samples), [lead + held, lead + new - held], ends))[:, None]

@@ -83,5 +83,31 @@ def test_a_gap_between_two_levels_ramps() -> None:
     patch, fade = seam.fill(before, made, behind, 44100, 44100, RATE)
     level = np.abs(patch[fade : fade + 44100, 0])
     assert level[0] == pytest.approx(0.2, rel=0.02)
+    assert level[14000] == pytest.approx(0.2, rel=0.02)
     assert level[22050] == pytest.approx(0.1 * 2**0.5, rel=0.02)
     assert level[-1] == pytest.approx(0.1, rel=0.02)
+
+
+@pytest.mark.parametrize("sides", ["left", "right", "both"])
+def test_the_loudness_beside_a_gap_is_carried_into_it(sides: str) -> None:
+    """A gap made too soft although the known music was rendered well begins and ends as loud.
+
+    Its own course, here down by 3 dB from half to half, stays where one side alone is known.
+    """
+    known, rng = 44100, np.random.default_rng(3)
+    before = 0.2 * rng.standard_normal((known * (sides != "right"), 2))
+    behind = 0.2 * rng.standard_normal((known * (sides != "left"), 2))
+    new = 3 * RATE
+    made = 0.2 * rng.standard_normal((len(before) + new + len(behind) + 1000, 2))
+    gap = made[len(before) : len(before) + new]
+    gap *= np.repeat([[0.15 / 0.2], [0.15 / 0.2 * 10 ** (-3 / 20)]], [new // 2, new - new // 2], 0)
+    patch, fade = seam.fill(before, made, behind, len(before), new, RATE, carry=True)
+    inside = patch[fade : fade + new]
+    first, last = inside[:RATE], inside[-RATE:]
+    if len(before):
+        assert seam.loudness_gain(before, first, RATE) == pytest.approx(1, abs=0.005)
+    if len(behind):
+        assert seam.loudness_gain(behind, last, RATE) == pytest.approx(1, abs=0.005)
+    if sides != "both":
+        fall = seam.loudness_gain(last, first, RATE)
+        assert fall == pytest.approx(10 ** (-3 / 20), rel=0.01)

@@ -59,7 +59,7 @@ def renoise(
     before = laid.clip.samples(gap.start - round(laid.frames.left * laid.frames.samples), gap.start)
     behind = laid.clip.samples(gap.stop, gap.stop + round(laid.frames.right * laid.frames.samples))
     new = gap.stop - gap.start
-    patch, fade = seam.fill(before, audio, behind, laid.lead, new, wave.sample_rate)
+    patch, fade = seam.fill(before, audio, behind, laid.lead, new, wave.sample_rate, carry=True)
     return laid.patched(patch, fade), audio
 
 

@@ -28,9 +28,10 @@ from segue.server.ditto.network import Network
 from segue.server.ditto.weights import load_generator, sha256
 from segue.server.engine import Engine
 
-LAYOUT = "1"  # of a sheet; a new one makes old clips useless
+LAYOUT = "2"  # of a sheet; a new one makes old clips useless
 DITTO_STEPS = 20
 DITTO_RATE = 0.005
+BY_BASE = ("DITTO", "re-noising")  # the others are the student's
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,9 +91,13 @@ class Studio:
 
     def key(self, method: str, target: Target, settings: Settings) -> str:
         """All that a clip depends on but the code."""
-        weights = [maker.weights for maker in (self.ours, self.base) if maker is not None]
+        weights = self.maker(method).weights
         text = f"{LAYOUT} {method} {target} {settings} {self.seed} {weights}"
         return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+    def maker(self, method: str) -> Maker:
+        """Whose weights a method uses."""
+        return self.base if self.base is not None and method in BY_BASE else self.ours
 
     def found(self, task: str, method: str, target: Target, settings: Settings) -> Sheet | None:
         """The sheet of a clip that is there and is still what would be made."""
@@ -187,7 +192,7 @@ def crossfaded(studio: Studio, target: Target, settings: Settings, path: Path) -
 
 def renoised(studio: Studio, target: Target, settings: Settings, path: Path) -> Sheet:
     """Masked re-noising with our base weights (or the student's)."""
-    engine = (studio.base or studio.ours).engine
+    engine = studio.maker("re-noising").engine
     started = time.monotonic()
     laid = Laid.of(studio.request(target, settings), engine)
     generator = torch.Generator().manual_seed(studio.seed + target.number)
