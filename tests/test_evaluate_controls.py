@@ -15,12 +15,13 @@ from segue.export.evaluation import baselines, control_clips, control_table
 from segue.export.evaluation import control_targets as targets
 from segue.export.evaluation.control_clips import Studio
 from segue.export.evaluation.control_figures import Ears
-from segue.export.evaluation.control_targets import TASKS
+from segue.export.evaluation.control_sheet import Sheet
+from segue.export.evaluation.control_targets import TASKS, Material, Target
 from segue.export.evaluation.controls import ControlsConfig, ControlsEvaluation
 from segue.export.evaluation.measure import Bench
 from segue.export.evaluation.tables import Table
 from segue.export.packed import read_scale
-from segue.presets.vocabulary import SegueError
+from segue.presets.vocabulary import SegueError, Settings
 from segue.server.ditto.weights import load_generator, save_generator, write_manifest
 from segue.server.engine import Engine
 from tests.music import pack_all, write_track
@@ -180,6 +181,42 @@ def test_another_target_is_made_anew(model: Path, music: Path, tmp_path: Path) -
     assert studio.found("uncontrolled", "uncontrolled", target, other) is None
     studio.wav("uncontrolled", "uncontrolled", 0).with_suffix(".json").write_text("{}")
     assert studio.found("uncontrolled", "uncontrolled", target, settings) is None
+
+
+@pytest.mark.parametrize(
+    ("method", "number", "tags", "iterations"),
+    [
+        ("tags", 15, ("calm", "piano"), 1),
+        ("ours and tags", 15, ("calm", "piano"), 2),
+        ("tags", 8, (), 1),
+    ],
+)
+def test_a_text_is_also_asked_for_by_the_tags_it_names(
+    model: Path,
+    music: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    method: str,
+    number: int,
+    tags: tuple[str, ...],
+    iterations: int,
+) -> None:
+    """Of "gentle piano without drums" the two that the model knows, and not the drums."""
+    config = ControlsConfig(n=2, ditto_n=0, tasks=("text",), reference=2, iterations=2)
+    studio = evaluation(model, music, tmp_path, [], config).studio
+    asked: list[Settings] = []
+
+    def ours(studio: Studio, target: Target, settings: Settings, path: Path) -> Sheet:
+        asked.append(settings)
+        return Sheet(key="", first=0, last=1, seams=(), seconds=1.0, machine="none")
+
+    monkeypatch.setattr(control_clips, "ours", ours)
+    nothing = Material(seed=0, level_db=-20.0, stretches=(), levels_db=())
+    target = TASKS["text"].target(nothing, number)
+    control_clips.METHODS[method](studio, target, config.settings("text"), tmp_path / "x.wav")
+    (settings,) = asked
+    assert (settings.tags, settings.iterations) == (tags, iterations)
+    assert settings.guidance == control_clips.TAGS_GUIDANCE
 
 
 @pytest.mark.parametrize(

@@ -22,8 +22,10 @@ from segue.export.evaluation.control_sheet import Sheet
 from segue.export.evaluation.control_targets import Target, nothing
 from segue.export.evaluation.laid_out import Laid
 from segue.export.evaluation.real_audio import Stretch
+from segue.presets.controls import Text
 from segue.presets.vocabulary import Region, Request, Settings
 from segue.server.audio_file import Waveform, write_wav
+from segue.server.ditto.controls import text
 from segue.server.ditto.network import Network
 from segue.server.ditto.weights import load_generator, sha256
 from segue.server.engine import Engine
@@ -31,6 +33,9 @@ from segue.server.engine import Engine
 LAYOUT = "2"  # of a sheet; a new one makes old clips useless
 DITTO_STEPS = 20
 DITTO_RATE = 0.005
+NAMED = 0.5  # weight on a tag's axis from which a text counts as naming it
+TAGS_GUIDANCE = 3.0
+OPTIMIZED = ("ours", "ours and tags", "DITTO")
 BY_BASE = ("DITTO", "re-noising")  # the others are the student's
 
 
@@ -165,6 +170,20 @@ def ours(studio: Studio, target: Target, settings: Settings, path: Path) -> Shee
     return _product(studio.ours, studio.request(target, settings), path)
 
 
+def named(studio: Studio, target: Target, settings: Settings, path: Path) -> Sheet:
+    """Made under the tags that the text names, which the model was trained with."""
+    (asked,) = (text.weights(each.text) for each in target.controls if isinstance(each, Text))
+    known = studio.ours.engine.network.config.tags
+    tags = tuple(tag for tag in known if asked.get(tag, 0.0) >= NAMED)
+    changes = {"tags": tags, "guidance": TAGS_GUIDANCE}
+    return ours(studio, target, settings.model_copy(update=changes), path)
+
+
+def tagged(studio: Studio, target: Target, settings: Settings, path: Path) -> Sheet:
+    """Under the tags alone, not optimized."""
+    return named(studio, target, settings.model_copy(update={"iterations": 1}), path)
+
+
 def ditto(studio: Studio, target: Target, settings: Settings, path: Path) -> Sheet:
     """Plain DITTO on our base weights: backpropagation through all the steps it decodes with."""
     assert studio.base is not None, "the caller leaves DITTO out"
@@ -214,6 +233,8 @@ UNCONTROLLED = Settings(iterations=1)
 METHODS: Mapping[str, Callable[[Studio, Target, Settings, Path], Sheet]] = {
     "uncontrolled": ours,
     "ours": ours,
+    "tags": tagged,
+    "ours and tags": named,
     "DITTO": ditto,
     "crossfade": crossfaded,
     "re-noising": renoised,

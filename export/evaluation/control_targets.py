@@ -200,7 +200,7 @@ TASKS = {
     "text": Task(
         target=text,
         iterations=70,
-        methods=OUT_OF_NOTHING,
+        methods=("uncontrolled", "tags", "ours", "ours and tags", "DITTO"),
         figures=("text, our score", "text, another judge"),
     ),
     "outpaint": Task(

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 from segue.export.evaluation import control_targets as targets
-from segue.export.evaluation.control_clips import UNCONTROLLED, Studio
+from segue.export.evaluation.control_clips import OPTIMIZED, UNCONTROLLED, Studio
 from segue.export.evaluation.control_figures import (
     FIGURES,
     Clip,
@@ -194,7 +194,7 @@ class ControlsEvaluation:
             *((seconds, seconds / of_music) if row.method != "original" else (LACKS, LACKS)),
         )
         K: Cell = LACKS
-        if row.method in ("ours", "DITTO"):
+        if row.method in OPTIMIZED:
             K = self.config.settings(row.task).iterations
         start: tuple[Cell, ...] = (row.task, row.method, K, len(row.found))
         papers: list[Cell] = [*task.paper, *[LACKS] * len(task.figures)]
