@@ -201,6 +201,8 @@ def controls(
     config = ControlsConfig.sized(n, ditto_n, chosen, seed, quick=quick)
     try:
         evaluation = _controls(model, data, base, out, musicnn, config)
+        if not quick:
+            evaluation.studio.quicken()
         evaluation.make()
         if not only_clips:
             table, required = evaluation.run()

@@ -52,13 +52,15 @@ Tag = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9 -]{0,31}$")]
 class Settings(Word):
     """How the starting noise is optimized and decoded (DITTO-2 section 3).
 
+    `surrogate` is what an iteration looks at: "one" step; "adaptive", 1, 2, then 4 (section 5.3);
+    "full", all T, as DITTO; "corrected", the clip of T steps with the gradient of one.
     `tags` ask the model for a kind of music, by names it was trained with; `guidance` says how
     strictly (w of classifier-free guidance, 1 = as the data goes) and does nothing without tags.
     """
 
     iterations: int = Field(default=70, ge=1, le=1000)  # K
     decode_steps: int = Field(default=2, ge=1, le=20)  # T
-    surrogate: Literal["one", "adaptive", "full"] = "adaptive"  # M: 1; 1, 2, 4 (sec. 5.3); T
+    surrogate: Literal["one", "adaptive", "corrected", "full"] = "corrected"  # M
     gamma: float = Field(default=0.2, ge=0, le=1)  # CTM stochasticity, Alg. 1
     space: Literal["waves", "elements"] = "waves"  # what Adam moves: cosines, or DITTO's elements
     learning_rate: float = Field(default=0.03, gt=0, le=1)

@@ -6,3 +6,6 @@ import os
 # on two cores with one taken by another program an iteration took 2.06 s, sleeping 0.11 s. With
 # both cores free, 0.06 and 0.09 s. Read once, when torch loads: every module here comes after it.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+# The compiler of an idle server keeps to one core too.
+os.environ.setdefault("TORCHINDUCTOR_COMPILE_THREADS", "1")

@@ -29,6 +29,11 @@ def clap_folder() -> Path | None:
     return Path(chosen).absolute() if chosen else None
 
 
+def may_compile() -> bool:
+    """Whether an idle server may compile the network, unless `$SEGUE_COMPILE` is 0."""
+    return os.environ.get("SEGUE_COMPILE", "1") != "0"
+
+
 @dataclass(frozen=True, kw_only=True)
 class ServerConfig:
     """How `segue serve` runs. Port 0 takes any free port.

@@ -35,6 +35,7 @@ from segue.server.ditto.network import Network, conditioned
 from segue.server.ditto.onnx_decoder import OnnxDecoder
 from segue.server.ditto.optimize import OptStep
 from segue.server.ditto.schedule import RectifiedFlow
+from segue.server.ditto.search_network import SearchNetwork
 from segue.server.ditto.weights import (
     check_decodable,
     check_manifest,
@@ -64,7 +65,10 @@ class Painted:
 
 @dataclass(frozen=True)
 class Engine:
-    """A loaded model. Not for two threads at once."""
+    """A loaded model. Not for two threads at once.
+
+    `search` is the network as the search calls it; without one, `network` itself.
+    """
 
     model: str
     device: str
@@ -72,6 +76,7 @@ class Engine:
     network: Network
     scale: MelScale
     decode: Callable[[Tensor], np.ndarray]
+    search: SearchNetwork | None = None
     mel: MelConfig = field(default_factory=MelConfig)
     schedule: RectifiedFlow = field(default_factory=RectifiedFlow)
     slots: OrderedDict[str, list[Tensor]] = field(default_factory=OrderedDict)
@@ -90,18 +95,25 @@ class Engine:
         weights = folder / "generator.safetensors"
         network, scale = load_generator(weights)
         check_decodable(weights, network, MelConfig())
+        network = network.to(device)
         return cls(
             model=model,
             device=device_name(device),
             torch_device=device,
-            network=network.to(device),
+            network=network,
+            search=SearchNetwork(network),
             scale=scale.to(device),
             decode=OnnxDecoder(folder / "decoder.onnx"),
             clap=_clap(clap, folder / "decoder.safetensors", device) if clap else None,
         )
 
-    def denoiser(self, settings: Settings) -> Denoiser:
-        """The network under the tags and the guidance asked for.
+    def quicken(self) -> None:
+        """Make later jobs faster, see `SearchNetwork.compile`; from any thread."""
+        if self.search is not None:
+            self.search.compile()
+
+    def denoiser(self, settings: Settings, network: Network | None = None) -> Denoiser:
+        """The network (or another one) under the tags and the guidance asked for.
 
         Raises SegueError for a tag that this model was not trained with.
         """
@@ -112,7 +124,8 @@ class Engine:
                 raise SegueError(Code.BAD_REQUEST, text if known else f"{text}none")
         on = torch.tensor([[float(tag in settings.tags) for tag in known]])
         w = torch.tensor([settings.guidance])
-        return conditioned(self.network, on.to(self.torch_device), w.to(self.torch_device))
+        on, w = on.to(self.torch_device), w.to(self.torch_device)
+        return conditioned(network or self.network, on, w)
 
     def run(self, request: Request, out_path: Path, on_progress: OnProgress) -> Result:
         """Make the clip and write it to `out_path` (WAV, the region's rate and channels).
@@ -164,6 +177,7 @@ class Engine:
         seeds = range(request.seed or 0, (request.seed or 0) + settings.seeds)
         painter = Painter(
             denoiser=self.denoiser(settings),
+            search=self.denoiser(settings, self.search),
             schedule=self.schedule,
             scale=self.scale,
             settings=settings,

@@ -47,9 +47,13 @@ class Noise:
 
 @dataclass(kw_only=True)
 class Painter:
-    """Fills the windows of one job, in order; `found` keeps the noise of each."""
+    """Fills the windows of one job, in order; `found` keeps the noise of each.
+
+    `search` is what the noise is optimized through, `denoiser` what it is decoded with.
+    """
 
     denoiser: Denoiser
+    search: Denoiser
     schedule: Schedule
     scale: MelScale
     settings: Settings
@@ -165,12 +169,14 @@ class Asked:
 
     def objectives(self) -> list[Objective]:
         """One an iteration: the same M = 1 surrogate; M = 1, 2, 4 (DITTO-2 section 5.3), but never
-        more than the T steps it will be decoded with; or M = T, which is DITTO.
+        more than the T steps it will be decoded with; M = 1, then corrected; or M = T, as DITTO.
         """
         settings = self._painter.settings
         K, T = settings.iterations, settings.decode_steps
-        if settings.surrogate != "adaptive":
+        if settings.surrogate in ("one", "full"):
             return [self._through(T if settings.surrogate == "full" else 1)] * K
+        if settings.surrogate == "corrected":
+            return [self._through(1)] * (K - K // 2) + [self._corrected(T)] * (K // 2)
         many = {M: self._through(M) for M in {1, min(2, T), min(4, T)}}
         later, last = 3 * K // 8, K // 8
         return [many[1]] * (K - later - last) + [many[min(2, T)]] * later + [many[min(4, T)]] * last
@@ -181,11 +187,33 @@ class Asked:
         ts = p.steps(M)
 
         def denoiser(x_t: Tensor, t: Tensor) -> Tensor:
-            D_x: Tensor = checkpoint(p.denoiser, x_t, t, use_reentrant=False)
+            D_x: Tensor = checkpoint(p.search, x_t, t, use_reentrant=False)
             return D_x
 
-        walk = denoiser if M > MOST_KEPT else p.denoiser
+        walk = denoiser if M > MOST_KEPT else p.search
         return lambda x: self.loss(decode_multistep(walk, p.schedule, x, ts))
+
+    def _corrected(self, T: int) -> Objective:
+        """The loss after T steps, with the gradient that it has through the first alone.
+
+        A straight-through estimate: the later steps run forwards only.
+        """
+        p = self._painter
+        ts = p.steps(T)
+
+        def objective(x: Tensor) -> Tensor:
+            first = p.search(x, ts[:1].to(x).expand(len(x)))
+            known = [first.detach()]
+            with torch.no_grad():
+                x_0 = decode_multistep(
+                    lambda x_t, t: known.pop() if known else p.search(x_t, t),
+                    p.schedule,
+                    x.detach(),
+                    ts,
+                )
+            return self.loss(first + (x_0 - first).detach())
+
+        return objective
 
     def loss(self, x_0: Tensor) -> Tensor:
         """The weighted sum over all controls: (batch,)."""

@@ -21,10 +21,12 @@ from segue.presets.vocabulary import (
     Result,
     SegueError,
 )
+from segue.server.config import may_compile
 from segue.server.desk import Desk
 from segue.server.jobs import Job
 
 NICENESS = 10  # below the DAW and its audio
+REST_SECONDS = 10.0  # without a job, after the first one, before later ones are made faster
 STOP_SECONDS = 5.0  # an iteration takes under a second; loading cannot be interrupted
 MAX_TEXT = 500  # characters of a foreign exception
 
@@ -47,6 +49,10 @@ class Engine(Protocol):
         self, request: Request, out_path: Path, on_progress: Callable[[Progress], None]
     ) -> Result:
         """Make the clip at `out_path`. Raises SegueError."""
+        ...
+
+    def quicken(self) -> None:
+        """Spend a minute, in another thread, on making later runs faster."""
         ...
 
 
@@ -75,6 +81,7 @@ class Worker:
         self._clock = clock
         self._engine: Engine | None = None
         self._stopping = False
+        self._worked = self._quickened = False
         self._thread = threading.Thread(target=self._loop, name="segue-worker", daemon=True)
 
     def load(self) -> None:
@@ -150,8 +157,18 @@ class Worker:
             except Exception:
                 log.exception("the worker goes on after a bug")
                 worked = False
+            self._worked = self._worked or worked
             if not worked and not self._stopping:
-                self._desk.work.wait()
+                self._rest()
+
+    def _rest(self) -> None:
+        """Wait for a job; once, after the first and when none comes, make later ones faster."""
+        due = self._worked and not self._quickened and may_compile()
+        if self._desk.work.wait(REST_SECONDS if due else None) or self._engine is None:
+            return
+        self._quickened = True
+        quicken = self._engine.quicken
+        threading.Thread(target=quicken, name="segue-quicken", daemon=True).start()
 
 
 def _foreign(error: Exception) -> str:

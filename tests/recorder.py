@@ -64,6 +64,7 @@ class Recorder:
     ) -> None:
         self.requests: list[Request] = []
         self.started = threading.Event()
+        self.quickened = threading.Event()
         self._gate = gate
         self._error = error
         self._steps = steps
@@ -85,6 +86,11 @@ class Recorder:
         assert request.seed is not None
         write_noise(out_path, request.seed)
         return result_of(request, out_path)
+
+    def quicken(self) -> None:
+        """Remember that the server had time for it."""
+        assert not self.quickened.is_set(), "once is enough"
+        self.quickened.set()
 
     def _report(
         self,

@@ -188,7 +188,7 @@ def test_a_time_limit_returns_the_best_so_far(engine: Engine, tmp_path: Path) ->
     assert result.taken_seconds < 20
 
 
-@pytest.mark.parametrize("surrogate", ["adaptive", "full"])
+@pytest.mark.parametrize("surrogate", ["one", "adaptive", "full"])
 def test_other_surrogates(engine: Engine, tmp_path: Path, surrogate: str) -> None:
     """M = 1, 2, 4 and M = T end in a clip too."""
     settings = {"surrogate": surrogate, "iterations": 8, "decode_steps": 6, "space": "elements"}

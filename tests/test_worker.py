@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import threading
+import time
 import wave
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -183,6 +184,25 @@ def test_stop_puts_the_job_back(desk: Desk) -> None:
     kept = desk._store.find("a")
     assert kept is not None
     assert (kept.state, kept.attempts) == (State.QUEUED, 0)
+
+
+@pytest.mark.parametrize("allowed", ["1", "0"])
+def test_a_server_at_rest_makes_later_jobs_faster(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, allowed: str
+) -> None:
+    """Once, and only after a first job; never when SEGUE_COMPILE says no."""
+    monkeypatch.setenv("SEGUE_COMPILE", allowed)
+    monkeypatch.setattr("segue.server.worker.REST_SECONDS", 0.05)
+    engine = Recorder()
+    worker = Worker(desk, lambda: engine)
+    worker.start()
+    assert not engine.quickened.wait(0.3)
+    for name in ("a", "b"):  # a second call would raise, and the next job would not be made
+        desk.submit(make_request(name), now=0.0)
+        while not isinstance(desk.status(name).event, Result):
+            time.sleep(0.01)  # the suite's own time limit ends it
+        assert engine.quickened.wait(0.3) == (allowed == "1")
+    worker.stop()
 
 
 def test_stop_before_the_start(desk: Desk) -> None:

@@ -27,6 +27,7 @@ from segue.presets.vocabulary import Region, Request, Settings
 from segue.server.audio_file import Waveform, write_wav
 from segue.server.ditto.controls import text
 from segue.server.ditto.network import Network
+from segue.server.ditto.search_network import SearchNetwork
 from segue.server.ditto.weights import load_generator, sha256
 from segue.server.engine import Engine
 
@@ -85,10 +86,18 @@ class Studio:
         if path.is_file():
             network, scale = load_generator(path)
             device = engine.torch_device
-            twin = replace(engine, network=network.to(device), scale=scale.to(device))
+            network = network.to(device)
+            search = SearchNetwork(network) if engine.search else None
+            twin = replace(engine, network=network, search=search, scale=scale.to(device))
             plain = Maker(engine=twin, weights=f"{sha256(path)} {decoder}")
         ours = Maker(engine=engine, weights=f"{student} {decoder}")
         return cls(ours=ours, base=plain, folder=folder, seed=seed)
+
+    def quicken(self) -> None:
+        """As a server that had time to."""
+        self.ours.engine.quicken()
+        if self.base is not None:
+            self.base.engine.quicken()
 
     def wav(self, task: str, method: str, number: int) -> Path:
         """Where a clip lies; its sheet has the suffix .json."""

@@ -1,0 +1,183 @@
+"""The network as the search calls it: near the exact one, whatever precision or compiler."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from segue.presets.controls import Outpaint
+from segue.presets.vocabulary import Settings
+from segue.server.ditto import search_network
+from segue.server.ditto.canvas import Canvas
+from segue.server.ditto.controls import outpaint
+from segue.server.ditto.ctm import decode_multistep
+from segue.server.ditto.mel import MelScale
+from segue.server.ditto.network import Network
+from segue.server.ditto.schedule import RectifiedFlow, even_grid
+from segue.server.ditto.search_network import Halved, SearchNetwork, half_pays, halved
+from segue.server.painter import Asked, Noise, Painter
+from tests.tiny import random_network
+
+W = torch.tensor([2.0])
+
+
+def answer(network: Network | SearchNetwork, batch: int = 1) -> tuple[Tensor, Tensor]:
+    """What it says of noise, and the gradient of its mean square."""
+    x_t = torch.randn(batch, 256, 512, generator=torch.Generator().manual_seed(5))
+    x_t.requires_grad_()
+    tags = torch.tensor([[1.0, 0.0, 1.0]])
+    D_x = network(x_t, torch.full((batch,), 0.9), tags, W)
+    (gradient,) = torch.autograd.grad(D_x.square().mean(), x_t)
+    return D_x.detach(), gradient
+
+
+def off(a: Tensor, b: Tensor) -> float:
+    """Relative error."""
+    return float((a - b).norm() / b.norm())
+
+
+def measured_as(monkeypatch: pytest.MonkeyPatch, *seconds: float) -> None:
+    """Iterations run as ever, and seem to take this long."""
+    run, said = SearchNetwork._seconds, iter(seconds)
+
+    def measure(self: SearchNetwork, network: Callable[..., Tensor]) -> float:
+        assert run(self, network) > 0
+        return next(said)
+
+    monkeypatch.setattr(SearchNetwork, "_seconds", measure)
+
+
+def test_only_large_layers_are_halved() -> None:
+    """Inside any module; the original stays as it was."""
+    network = nn.Sequential(
+        nn.Linear(128, 128), nn.Sequential(nn.Conv1d(64, 128, 3)), nn.Linear(8, 8), nn.ReLU()
+    )
+    twin = halved(network)
+    assert [type(m) for m in (twin[0], twin[1][0], twin[2])] == [Halved, Halved, nn.Linear]  # type: ignore[index]
+    assert not any(isinstance(m, Halved) for m in network.modules())
+    assert all(p.dtype == torch.float32 for p in network.parameters())
+    assert not any(p.requires_grad for p in twin.parameters())
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_a_halved_layer_keeps_the_precision_of_its_input(dtype: torch.dtype) -> None:
+    """Powers of two are exact in bfloat16."""
+    layer = nn.Linear(2, 1, bias=False)
+    nn.init.constant_(layer.weight, 0.5)
+    y = Halved(layer)(torch.tensor([[2.0, 4.0]], dtype=dtype))
+    assert y.dtype == dtype
+    assert y.item() == 3.0
+
+
+def test_a_processor_is_asked_once() -> None:
+    """What pays is tried, and then known."""
+    cpu = torch.device("cpu")
+    assert half_pays(cpu) is half_pays(cpu)
+    a = torch.ones(4, 4)
+    assert search_network.product_seconds(a, a) > 0
+
+
+@pytest.mark.parametrize(("pays", "most"), [(False, 0.0), (True, 0.02)])
+def test_it_says_what_the_network_says(
+    monkeypatch: pytest.MonkeyPatch, pays: bool, most: float
+) -> None:
+    """Exactly, or about, and the gradient too."""
+    monkeypatch.setattr(search_network, "half_pays", lambda device: pays)
+    network = random_network()
+    search = SearchNetwork(network)
+    assert search.config is network.config
+    for found, wanted in zip(answer(search), answer(network), strict=True):
+        assert off(found, wanted) <= most
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning:torch")  # of what the compiler imports
+@pytest.mark.skipif(not shutil.which("g++"), reason="nothing to compile with: no g++ here")
+def test_compiled_it_says_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One row goes through the compiler's code; two go where they went before."""
+    monkeypatch.setattr(search_network, "half_pays", lambda device: False)
+    network = random_network()
+    search = SearchNetwork(network)
+    measured_as(monkeypatch, 2.0, 1.0)
+    search.compile()
+    assert search._compiled is not None
+    with monkeypatch.context() as patch:
+        stance = torch.compiler.set_stance
+        patch.setattr(torch.compiler, "set_stance", lambda _: stance("fail_on_recompile"))
+        one = answer(search)
+        with pytest.raises(RuntimeError):
+            answer(search, 2)
+    for found, wanted in zip(one, answer(network), strict=True):
+        assert off(found, wanted) < 1e-5
+    for found, wanted in zip(answer(search, 2), answer(network, 2), strict=True):
+        assert torch.equal(found, wanted)
+
+
+def test_what_is_no_faster_is_not_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Compiling does not always win."""
+    monkeypatch.setattr(torch, "compile", lambda network, *, dynamic: network)
+    measured_as(monkeypatch, 1.0, 1.0)
+    search = SearchNetwork(random_network())
+    search.compile()
+    assert search._compiled is None
+
+
+def test_without_a_compiler_nothing_changes(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The log says why."""
+
+    def broken(network: nn.Module, *, dynamic: bool) -> Callable[..., Tensor]:
+        def fail(*_: object) -> Tensor:
+            raise RuntimeError("no compiler found")
+
+        return fail
+
+    monkeypatch.setattr(torch, "compile", broken)
+    network = random_network()
+    search = SearchNetwork(network)
+    before = answer(search)
+    with caplog.at_level(logging.WARNING):
+        search.compile()
+    assert "no compiler found" in caplog.text
+    assert all(map(torch.equal, answer(search), before))
+
+
+def test_a_corrected_loss_is_that_of_the_clip() -> None:
+    """Its value is that after T steps, its gradient that of the first step alone."""
+
+    def denoiser(x_t: Tensor, t: Tensor) -> Tensor:
+        return x_t * (0.9 - 0.5 * t)[:, None, None]
+
+    schedule, settings = RectifiedFlow(), Settings(iterations=3, decode_steps=3)
+    noise = Noise.of([1, 2], (256, 512), torch.device("cpu"))
+    painter = Painter(
+        denoiser=denoiser,
+        search=denoiser,
+        schedule=schedule,
+        scale=MelScale(torch.zeros(256), torch.ones(256)),
+        settings=settings,
+        place=Outpaint(),
+        noise=noise,
+        warm=[],
+    )
+    known = torch.arange(512) < 86
+    canvas = Canvas(noise.draw(), 86, 426, pinned=known, kept=known.clone())
+    objectives = Asked(painter, canvas, 0, ()).objectives()
+    x_T = noise.draw().requires_grad_()
+    plain, corrected = objectives[0](x_T), objectives[-1](x_T)
+    (gradient,) = torch.autograd.grad(corrected.sum(), x_T)
+
+    ts = even_grid(schedule, 3)
+    x_0 = decode_multistep(denoiser, schedule, x_T.detach(), ts).requires_grad_()
+    loss = outpaint.loss(x_0, canvas.mel, known)
+    (outer,) = torch.autograd.grad(loss.sum(), x_0)
+    torch.testing.assert_close(corrected, loss)
+    torch.testing.assert_close(gradient, outer * (0.9 - 0.5 * schedule.t_max))
+    assert len(objectives) == 3
+    assert objectives[0] is objectives[1]
+    assert (plain - corrected).abs().min() > 0.01
