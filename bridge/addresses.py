@@ -52,6 +52,8 @@ _ID = Argument("id", "s")
 _PATH = Argument("path", "s")
 _START = Argument("start_seconds", "d")
 
+_PREVIEWS = Argument("previews", "i", optional=True)
+
 HELLO = Row(
     Direction.TO_SEGUE,
     "/segue/hello",
@@ -69,9 +71,11 @@ OUTPAINT = Row(
         Argument("new_seconds", "d"),
         Argument("seed", "i", optional=True),
         Argument("preset", "s", optional=True),
+        _PREVIEWS,
     ),
-    "Continues a region of an audio file. The sender chooses the id; a seed of -1 draws one; "
-    "sending the same message again is harmless and asks for its answers again.",
+    "Continues a region of an audio file. The sender chooses the id; a seed of -1 draws one; an "
+    "empty preset is the default; previews other than 0 asks for them. Sending the same message "
+    "again is harmless and asks for its answers again.",
 )
 MAKE = Row(
     Direction.TO_SEGUE,
@@ -87,6 +91,7 @@ MAKE = Row(
         Argument("bpm", "d", optional=True),
         Argument("seed", "i", optional=True),
         Argument("text", "s", optional=True),
+        _PREVIEWS,
     ),
     "Makes music as a preset says: after, before, inside or in place of a region, or, with an "
     "empty path, out of nothing. A length of 0 or less is the preset's own; bars need a bpm "
@@ -105,6 +110,20 @@ PROGRESS = Row(
     "/segue/job/progress",
     (_ID, Argument("fraction", "d"), Argument("stage", "s")),
     "How far the job is, from 0 to 1; sent many times.",
+)
+PREVIEW = Row(
+    Direction.TO_DAW,
+    "/segue/job/preview",
+    (
+        _ID,
+        _PATH,
+        _START,
+        Argument("length_samples", "h"),
+        Argument("sample_rate", "i"),
+        Argument("number", "i"),
+    ),
+    "The clip as it would be now, roughly decoded; written over by the next one, and gone when "
+    "the job has ended.",
 )
 DONE = Row(
     Direction.TO_DAW,
@@ -127,7 +146,7 @@ ERROR = Row(
     "What went wrong and what to do; the id is empty where none is known.",
 )
 
-ROWS = (HELLO, OUTPAINT, MAKE, CANCEL, WELCOME, ACCEPTED, PROGRESS, DONE, CANCELLED, ERROR)
+ROWS = (HELLO, OUTPAINT, MAKE, CANCEL, WELCOME, ACCEPTED, PROGRESS, PREVIEW, DONE, CANCELLED, ERROR)
 INCOMING = {row.address: row for row in ROWS if row.direction is Direction.TO_SEGUE}
 OUTGOING = {row.address: row for row in ROWS if row.direction is Direction.TO_DAW}
 

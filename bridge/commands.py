@@ -81,8 +81,8 @@ def _hello(values: _Values, sender: Sender, presets: Mapping[str, Preset]) -> Co
 
 
 def _outpaint(values: _Values, sender: Sender, presets: Mapping[str, Preset]) -> Command:
-    fields = {key: values[key] for key in ("id", "new_seconds")} | _seed(values)
-    if "preset" in values:
+    fields = {key: values[key] for key in ("id", "new_seconds")} | _run(values)
+    if values.get("preset"):
         preset = _preset(values, presets)
         if isinstance(preset.place, Inpaint | Vary):
             text = "preset: it makes nothing longer, so new_seconds means nothing to it"
@@ -92,7 +92,7 @@ def _outpaint(values: _Values, sender: Sender, presets: Mapping[str, Preset]) ->
 
 
 def _make(values: _Values, sender: Sender, presets: Mapping[str, Preset]) -> Command:
-    fields: dict[str, object] = {"id": values["id"], **_seed(values)}
+    fields: dict[str, object] = {"id": values["id"], **_run(values)}
     if values["path"]:
         fields |= _region(values)
     fields |= {key: values[key] for key in ("new_seconds", "new_bars") if _above_0(values, key)}
@@ -103,9 +103,11 @@ def _make(values: _Values, sender: Sender, presets: Mapping[str, Preset]) -> Com
     return Submit(Request.model_validate(apply(_preset(values, presets), fields)), sender)
 
 
-def _seed(values: _Values) -> dict[str, object]:
+def _run(values: _Values) -> dict[str, object]:
+    """What the optional seed and previews ask for."""
     drawn = values.get("seed", addresses.DRAW_SEED) == addresses.DRAW_SEED
-    return {} if drawn else {"seed": values["seed"]}
+    found: dict[str, object] = {} if drawn else {"seed": values["seed"]}
+    return found | ({"settings": {"previews": True}} if values.get("previews") else {})
 
 
 def _region(values: _Values) -> dict[str, object]:

@@ -19,6 +19,7 @@ from segue.presets.vocabulary import (
     Event,
     Failure,
     Health,
+    Preview,
     Progress,
     Result,
     SegueError,
@@ -50,6 +51,7 @@ class Session:
     def __init__(self, presets: Mapping[str, Preset]) -> None:
         self._presets = presets
         self._listeners: dict[str, tuple[Sender, ...]] = {}
+        self._previewed: dict[str, int] = {}  # the number of the newest one passed on
         self.malformed = 0
         self.ignored = 0
 
@@ -93,9 +95,20 @@ class Session:
         """Packets for everyone waiting for the event's job; the last one is sent once."""
         if isinstance(event, Progress):
             listeners = self._listeners.get(event.id, ())
-        else:
-            listeners = self._listeners.pop(event.id, ())
+            new = self._new_preview(event) if listeners else None
+            previews = [_preview_reply(event.id, new, to) for to in listeners] if new else []
+            return [*previews, *(_event_reply(event, to) for to in listeners)]
+        listeners = self._listeners.pop(event.id, ())
+        self._previewed.pop(event.id, None)
         return [_event_reply(event, to) for to in listeners]
+
+    def _new_preview(self, event: Progress) -> Preview | None:
+        """The event's preview, unless it has been passed on: each stays until the next."""
+        preview = event.preview
+        if preview is None or preview.number <= self._previewed.get(event.id, 0):
+            return None
+        self._previewed[event.id] = preview.number
+        return preview
 
     def _command(self, message: osc.Message, sender: Sender) -> Command | Reply | None:
         address = message.address
@@ -150,6 +163,11 @@ def _event_reply(event: Event, to: Sender) -> Reply:
             return _reply(to, event.id, addresses.CANCELLED, event.id)
         case Failure():
             return _error(to, event.id, event.code, event.text)
+
+
+def _preview_reply(job_id: str, preview: Preview, to: Sender) -> Reply:
+    place = (preview.start_seconds, preview.length_samples, preview.sample_rate, preview.number)
+    return _reply(to, job_id, addresses.PREVIEW, job_id, preview.path, *place)
 
 
 def _reply(to: Sender, job_id: str, row: addresses.Row, *values: str | int | float) -> Reply:

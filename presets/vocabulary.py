@@ -69,6 +69,7 @@ class Settings(Word):
     within_seconds: float | None = Field(default=None, gt=0, le=3600)  # best so far by then
     seeds: int = Field(default=1, ge=1, le=MAX_SEEDS)  # tried side by side
     keep: int = Field(default=1, ge=1, le=MAX_SEEDS)  # best ones that differ, a clip each
+    previews: bool = False  # unfinished clips to listen to while it runs
     slot: Id | None = None  # jobs of one slot start from the last one's noise
     tags: tuple[Tag, ...] = Field(default=(), max_length=16)
     guidance: float = Field(default=2.0, ge=1, le=MAX_GUIDANCE)
@@ -134,14 +135,31 @@ class State(StrEnum):
     CANCELLED = "cancelled"
 
 
+class Preview(Word):
+    """The clip as it would be now, roughly decoded; the file is gone when the job has ended.
+
+    `number` counts a job's previews from 1. The other fields are as in `Result`.
+    """
+
+    number: int = Field(ge=1)
+    path: FilePath
+    start_seconds: float
+    length_samples: int = Field(gt=0)
+    sample_rate: int = Field(gt=0)
+
+
 class Progress(Word):
-    """How far a job is. `fraction` never falls while one attempt runs; `loss` is the newest."""
+    """How far a job is. `fraction` never falls while one attempt runs; `loss` is the newest.
+
+    `preview` too is the newest so far, so that nobody who reads only the last event misses it.
+    """
 
     type: Literal["progress"] = "progress"
     id: Id
     fraction: float = Field(ge=0, le=1)
     stage: State
     loss: float | None = None
+    preview: Preview | None = None
 
 
 class Result(Word):

@@ -5,7 +5,9 @@ from __future__ import annotations
 import time
 from collections import OrderedDict
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +18,7 @@ from segue.presets.controls import Intensity
 from segue.presets.library import model_folder
 from segue.presets.vocabulary import (
     Code,
+    Preview,
     Progress,
     Request,
     Result,
@@ -23,7 +26,6 @@ from segue.presets.vocabulary import (
     Settings,
     State,
 )
-from segue.server import seam
 from segue.server.audio_file import Waveform, read_region, write_wav
 from segue.server.clip import Clip, Gap, lay_out
 from segue.server.ditto.canvas import Canvas
@@ -42,8 +44,10 @@ from segue.server.ditto.weights import (
     load_decoder,
     load_generator,
 )
-from segue.server.framing import Frames, audio_of, canvas_of
+from segue.server.framing import Frames, canvas_of
 from segue.server.painter import Noise, Painter, best_that_differ
+from segue.server.preview import Previews
+from segue.server.render import Painted, Renderer
 from segue.server.wanted import Scene, Term, notes, terms
 
 OnProgress = Callable[[Progress], None]
@@ -53,21 +57,23 @@ MAX_SLOTS = 16
 
 
 @dataclass(frozen=True)
-class Painted:
-    """A gap made: its canvas, the frames it was counted in, the losses of each batch row."""
+class Searched:
+    """A gap made, and the losses of each batch row."""
 
-    gap: Gap
-    frames: Frames
-    canvas: Canvas
+    made: Painted
     best: Tensor
     traces: list[tuple[float, ...]]
+
+
+Show = Callable[[list[Painted]], Preview | None]  # what there is so far
 
 
 @dataclass(frozen=True)
 class Engine:
     """A loaded model. Not for two threads at once.
 
-    `search` is the network as the search calls it; without one, `network` itself.
+    `search` is the network as the search calls it; without one, `network` itself. `sketch` decodes
+    roughly and at once, for previews.
     """
 
     model: str
@@ -77,6 +83,7 @@ class Engine:
     scale: MelScale
     decode: Callable[[Tensor], np.ndarray]
     search: SearchNetwork | None = None
+    sketch: Callable[[Tensor], np.ndarray] | None = None
     mel: MelConfig = field(default_factory=MelConfig)
     schedule: RectifiedFlow = field(default_factory=RectifiedFlow)
     slots: OrderedDict[str, list[Tensor]] = field(default_factory=OrderedDict)
@@ -104,6 +111,7 @@ class Engine:
             search=SearchNetwork(network),
             scale=scale.to(device),
             decode=OnnxDecoder(folder / "decoder.onnx"),
+            sketch=_sketch(folder / "decoder.safetensors", device),
             clap=_clap(clap, folder / "decoder.safetensors", device) if clap else None,
         )
 
@@ -137,23 +145,38 @@ class Engine:
         assert request.seed is not None, "the server draws the seed before the job is queued"
         region = read_region(request.region) if request.region else None
         clip = lay_out(request, region)
-        painted = self.paint(request, clip, on_progress, started)
+        start = request.region.start_seconds if request.region else 0.0
+        start -= clip.offset_samples / clip.wave.sample_rate
+        renderer = Renderer(
+            clip=clip,
+            decode=self.decode,
+            scale=self.scale,
+            mel=self.mel,
+            carry=not any(isinstance(control, Intensity) for control in request.controls),
+        )
+        with closing(Previews(out_path, start, self.clock)) as previews:
+            sketch = replace(renderer, decode=self.sketch or self.decode)
+
+            def show(painted: list[Painted]) -> Preview | None:
+                return previews.show(lambda: sketch.wave(painted, 0))
+
+            asked = show if request.settings.previews else _nothing_to_show
+            searched = self.paint(request, clip, on_progress, started, asked)
         on_progress(Progress(id=request.id, fraction=OPTIMIZING_SHARE, stage=State.DECODING))
-        best = torch.stack([gap.best for gap in painted]).mean(0)
-        mels = torch.cat([gap.canvas.mel for gap in painted], dim=-1)
+        best = torch.stack([gap.best for gap in searched]).mean(0)
+        painted = [gap.made for gap in searched]
+        mels = torch.cat([each.canvas.mel for each in painted], dim=-1)
         rows = best_that_differ(best, mels, request.settings.keep)
-        carry = not any(isinstance(control, Intensity) for control in request.controls)
-        waves = [self._wave(clip, painted, row, carry=carry) for row in rows]
+        waves = [renderer.wave(painted, row) for row in rows]
         on_progress(Progress(id=request.id, fraction=DECODED_SHARE, stage=State.DECODING))
         paths = [out_path, *(variation(out_path, i + 2) for i in range(len(rows) - 1))]
         _write_all(paths, waves)
-        traces = [trace for gap in painted for trace in gap.traces]
-        start = request.region.start_seconds if request.region else 0.0
+        traces = [trace for gap in searched for trace in gap.traces]
         return Result(
             id=request.id,
             path=str(out_path),
             variations=tuple(map(str, paths[1:])),
-            start_seconds=start - clip.offset_samples / clip.wave.sample_rate,
+            start_seconds=start,
             length_samples=len(clip.wave.samples),
             new_samples=clip.new_samples,
             sample_rate=clip.wave.sample_rate,
@@ -167,8 +190,8 @@ class Engine:
         )
 
     def paint(
-        self, request: Request, clip: Clip, on_progress: OnProgress, started: float
-    ) -> list[Painted]:
+        self, request: Request, clip: Clip, on_progress: OnProgress, started: float, show: Show
+    ) -> list[Searched]:
         """Fill every gap, window by window."""
         settings, frames = request.settings, self.network.config.frames
         canvases = [self._canvas(request, clip, gap) for gap in clip.gaps]
@@ -185,20 +208,28 @@ class Engine:
             noise=Noise.of(seeds, (self.mel.channels, frames), self.torch_device),
             warm=self.slots.get(settings.slot or "", []),
         )
-        done, painted = 0, []
+        done, searched = 0, list[Searched]()
+
+        def shown(gap: Gap, counted: Frames, canvas: Canvas, start: int) -> Preview | None:
+            if not painter.heard.numel():
+                return None
+            drawn = replace(canvas, mel=canvas.drawn(painter.heard, start))
+            return show([*(each.made for each in searched), Painted(gap, counted, drawn)])
+
         for gap, (counted, canvas, wanted) in zip(clip.gaps, canvases, strict=True):
             best, traces = torch.zeros(settings.seeds), []
             starts = canvas.starts(frames, overlap)
             for start in starts:
                 due = self._due(settings, started, done + 1, total)
-                report = _reporter(request.id, done, total, on_progress)
+                look = partial(shown, gap, counted, canvas, start)
+                report = _reporter(request.id, done, total, on_progress, look)
                 optimized = painter.window(canvas, start, wanted, due, report)
                 best = best + optimized.best.cpu() / len(starts)
                 traces.append(optimized.losses)
                 done += 1
-            painted.append(Painted(gap, counted, canvas, best, traces))
+            searched.append(Searched(Painted(gap, counted, canvas), best, traces))
         self._remember(settings.slot, painter.found)
-        return painted
+        return searched
 
     def _canvas(
         self, request: Request, clip: Clip, gap: Gap
@@ -244,22 +275,20 @@ class Engine:
             while len(self.slots) > MAX_SLOTS:
                 self.slots.popitem(last=False)
 
-    def _wave(self, clip: Clip, painted: list[Painted], row: int, *, carry: bool) -> Waveform:
-        """One finished clip: the known samples with each gap patched; see `seam.fill`."""
-        samples, rate = clip.wave.samples.copy(), clip.wave.sample_rate
-        for gap in painted:
-            start, stop = gap.gap.start, gap.gap.stop
-            mel = self.scale.restore(gap.canvas.mel[row])
-            made = audio_of(mel, self.decode, self.mel, rate, clip.wave.channels)
-            unit = gap.frames.samples
-            before = clip.samples(start - round(gap.frames.left * unit), start)
-            behind = clip.samples(stop, stop + round(gap.frames.right * unit))
-            lead = round(gap.frames.head * unit)
-            new = stop - start
-            patch, fade = seam.fill(before, made, behind, lead, new, rate, carry=carry)
-            places = np.arange(start - fade, start - fade + len(patch)) % len(samples)
-            samples[places] = patch
-        return replace(clip.wave, samples=samples)
+
+def _sketch(decoder: Path, device: torch.device) -> Callable[[Tensor], np.ndarray] | None:
+    """The decoder's network without Griffin-Lim, where the model has it in torch."""
+    if not decoder.is_file():
+        return None
+    network = load_decoder(decoder).to(device).requires_grad_(False)
+    network.config = replace(network.config, griffin_lim=0)
+
+    @torch.no_grad()
+    def decode(mel: Tensor) -> np.ndarray:
+        stereo: np.ndarray = network(mel[None])[0].T.cpu().numpy()
+        return stereo
+
+    return decode
 
 
 def _clap(folder: Path, decoder: Path, device: torch.device) -> ClapBackend:
@@ -296,8 +325,16 @@ def device_name(device: torch.device) -> str:
     return f"cpu ({torch.get_num_threads()} threads)"
 
 
+def _nothing_to_show(painted: list[Painted]) -> None:
+    return None
+
+
 def _reporter(
-    job_id: str, window: int, windows: int, on_progress: OnProgress
+    job_id: str,
+    window: int,
+    windows: int,
+    on_progress: OnProgress,
+    look: Callable[[], Preview | None],
 ) -> Callable[[OptStep], None]:
     def report(step: OptStep) -> None:
         done = (window + (step.iteration + 1) / step.iterations) / windows
@@ -307,6 +344,7 @@ def _reporter(
                 fraction=done * OPTIMIZING_SHARE,
                 stage=State.OPTIMIZING,
                 loss=step.loss,
+                preview=look(),
             )
         )
 

@@ -49,7 +49,8 @@ class Noise:
 class Painter:
     """Fills the windows of one job, in order; `found` keeps the noise of each.
 
-    `search` is what the noise is optimized through, `denoiser` what it is decoded with.
+    `search` is what the noise is optimized through, `denoiser` what it is decoded with. `heard`
+    is what the last iteration made of its window, (batch, channels, frames), or empty.
     """
 
     denoiser: Denoiser
@@ -62,6 +63,7 @@ class Painter:
     warm: list[Tensor]
     mel: MelConfig = field(default_factory=MelConfig)
     found: list[Tensor] = field(default_factory=list)
+    heard: Tensor = field(default_factory=lambda: torch.empty(0))
 
     def window(
         self,
@@ -217,6 +219,7 @@ class Asked:
 
     def loss(self, x_0: Tensor) -> Tensor:
         """The weighted sum over all controls: (batch,)."""
+        self._painter.heard = x_0.detach()
         place, mel = self._painter.place, self._painter.mel
         total = x_0.new_zeros(len(x_0))
         if place is not None:

@@ -13,7 +13,7 @@ from segue.bridge.session import Reply, Session
 from segue.presets.controls import Intensity, Outpaint, Text, Vary
 from segue.presets.library import load_preset, preset_names
 from segue.presets.tempo import TempoMap
-from segue.presets.vocabulary import Region, Request
+from segue.presets.vocabulary import Region, Request, Settings
 
 DAW: Sender = ("127.0.0.1", 50001)
 REGION = Region(path="/m/loop.wav", start_seconds=1.25, length_seconds=4.0)
@@ -70,10 +70,9 @@ def test_without_a_seed_the_server_draws(talk: Session, rest: list[tuple[str, Va
 
 
 def test_a_preset_sets_controls_and_settings(talk: Session) -> None:
-    """The optional last argument names a shipped preset; what follows it is ignored."""
-    (command,) = talk.receive(
-        encode("/segue/outpaint", *OUTPAINT, ("s", "hold-on"), ("s", "ignored")), DAW
-    )
+    """An optional argument names a shipped preset; what follows the last one is ignored."""
+    last: tuple[tuple[str, Value], ...] = (("i", 0), ("s", "ignored"))
+    (command,) = talk.receive(encode("/segue/outpaint", *OUTPAINT, ("s", "hold-on"), *last), DAW)
     preset = load_preset("hold-on")
     wanted = {"controls": preset.controls, "settings": preset.settings}
     assert command == Submit(REQUEST.model_copy(update=wanted), DAW)
@@ -123,6 +122,17 @@ def test_make_takes_seed_and_words(talk: Session) -> None:
     assert request.controls == (Outpaint(), Text(text="warm slow strings"))
     request = made(talk, *unsaid, ("i", -1), ("s", ""))
     assert (request.seed, request.controls) == (None, (Outpaint(),))
+
+
+@pytest.mark.parametrize(("number", "asked"), [(1, True), (-1, True), (0, False)])
+def test_previews_are_asked_for_at_the_end(talk: Session, number: int, asked: bool) -> None:
+    """With an empty preset or words before them, both of which ask for nothing."""
+    outpaint = encode("/segue/outpaint", *OUTPAINT, ("s", ""), ("i", number))
+    (command,) = talk.receive(outpaint, DAW)
+    assert command == Submit(REQUEST.model_copy(update={"settings": Settings(previews=asked)}), DAW)
+    unsaid: list[tuple[str, Value]] = [("d", 4.0), ("d", 0.0), ("d", 0.0), ("i", -1), ("s", "")]
+    request = made(talk, *unsaid, ("i", number))
+    assert (request.settings.previews, request.controls) == (asked, (Outpaint(),))
 
 
 def test_make_varies_what_is_there(talk: Session) -> None:
@@ -223,7 +233,7 @@ def test_missing_arguments_are_named(talk: Session) -> None:
         "j1",
         "bad-request",
         "length_seconds: is missing; send /segue/outpaint s:id s:path d:start_seconds "
-        "d:length_seconds d:new_seconds [i:seed] [s:preset]",
+        "d:length_seconds d:new_seconds [i:seed] [s:preset] [i:previews]",
     )
     job_id, code, text = the_error(talk, encode("/segue/hello"))
     assert (job_id, code, str(text)[:8]) == ("", "bad-request", "client: ")
@@ -240,7 +250,7 @@ def test_unknown_addresses(talk: Session) -> None:
     assert the_error(talk, encode("/segue/inpaint"))[:2] == ("", "bad-request")
     for address in ("/other/thing", "/segueX", *addresses.OUTGOING.keys() - {"/segue/hello"}):
         assert talk.receive(encode(address), DAW) == []
-    assert talk.ignored == 2 + 5
+    assert talk.ignored == 2 + 6
 
 
 def test_garbage_gets_no_reply_and_is_logged_seldom(

@@ -19,6 +19,7 @@ from segue.presets.vocabulary import (
     Event,
     Failure,
     Health,
+    Preview,
     Progress,
     Region,
     Request,
@@ -87,6 +88,38 @@ def test_a_jobs_replies(talk: Session) -> None:
     assert done.data == encode("/segue/job/done", ("s", "j1"), ("s", "/m/j1.wav"), *last)
     assert talk.open_ids() == []
     assert talk.handle(RESULT) == talk.handle(PROGRESS) == talk.handle(Cancelled(id="j1")) == []
+
+
+def test_a_preview_is_passed_on_once(talk: Session) -> None:
+    """Every progress carries the newest; to all who wait, before the progress itself."""
+    started(talk)
+    started(talk, OTHER)
+
+    def preview(number: int) -> Preview:
+        return Preview(
+            number=number,
+            path="/m/j1~preview.wav",
+            start_seconds=1.25,
+            length_samples=2**40,
+            sample_rate=48000,
+        )
+
+    def addresses_of(number: int) -> list[tuple[str, Sender]]:
+        event = PROGRESS.model_copy(update={"preview": preview(number)})
+        return [(message.address, to) for message, to in heard(talk.handle(event))]
+
+    both = [("/segue/job/progress", DAW), ("/segue/job/progress", OTHER)]
+    first, *_ = talk.handle(PROGRESS.model_copy(update={"preview": preview(1)}))
+    last: list[tuple[str, Value]] = [("d", 1.25), ("h", 2**40), ("i", 48000), ("i", 1)]
+    assert first.data == encode(
+        "/segue/job/preview", ("s", "j1"), ("s", "/m/j1~preview.wav"), *last
+    )
+    assert addresses_of(1) == both
+    assert addresses_of(3) == [("/segue/job/preview", to) for to in (DAW, OTHER)] + both
+    assert addresses_of(3) == both
+    talk.handle(RESULT)
+    started(talk)
+    assert addresses_of(1) == [("/segue/job/preview", DAW), ("/segue/job/progress", DAW)]
 
 
 def test_every_ending_has_its_message(talk: Session) -> None:
