@@ -195,9 +195,15 @@ def _bad(argument: Argument, text: str) -> SegueError:
 
 
 def write(row: Row, *values: str | int | float) -> bytes:
-    """One outgoing packet; ValueError where a value does not fit its tag or the datagram."""
+    """One packet; optional arguments at the end may be left out.
+
+    ValueError where a value does not fit its tag, or all of them not the row or the datagram.
+    """
+    needed = sum(not argument.optional for argument in row.arguments)
+    if not needed <= len(values) <= len(row.arguments):
+        raise ValueError(f"{row.address} takes {row.signature}, not {len(values)} values")
     tags = (argument.tag for argument in row.arguments)
-    packet = osc.encode(row.address, *zip(tags, values, strict=True))
+    packet = osc.encode(row.address, *zip(tags, values, strict=False))
     if len(packet) > MAX_REPLY_BYTES:
         raise ValueError(
             f"{row.address} would need {len(packet)} bytes, more than the {MAX_REPLY_BYTES}"

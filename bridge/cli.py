@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from segue.bridge import evaluate_commands, make_command, training_commands
+from segue.bridge import bench_command, evaluate_commands, make_command, training_commands
 from segue.presets.vocabulary import SegueError
 
 # The defaults of the other rooms, repeated so that `--help` need not import them; a test
@@ -144,6 +144,7 @@ def demo(
 
 
 training_commands.register(app)
+app.command(rich_help_panel="Train your own model")(bench_command.bench)
 app.add_typer(evaluate_commands.evaluate, name="evaluate", rich_help_panel="Train your own model")
 
 

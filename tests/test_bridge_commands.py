@@ -284,3 +284,13 @@ def test_the_table_is_whole() -> None:
     assert "| to Segue | `/segue/cancel` | `s:id` | Stops a job. |\n" in table
     for row in ROWS:
         assert decode(encode(row.address)) == (Message(row.address),)
+
+
+def test_optional_arguments_may_be_left_out() -> None:
+    """Of what we write, those at the end; too few and too many values are refused."""
+    needed = ("j1", "/m/loop.wav", 1.25, 4.0, 6.0)
+    wanted = encode("/segue/outpaint", *OUTPAINT[:5])
+    assert addresses.write(addresses.OUTPAINT, *needed) == wanted
+    for values in (needed[:4], (*needed, 7, "continue", 0, "more")):
+        with pytest.raises(ValueError, match="/segue/outpaint takes s:id s:path"):
+            addresses.write(addresses.OUTPAINT, *values)

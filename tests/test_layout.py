@@ -22,13 +22,14 @@ MAY_IMPORT = {
     "segue.export": ("segue.presets", "segue.server", "segue.export"),
 }
 COMPOSITION_ROOTS = (
+    "segue.bridge.bench_command",
     "segue.bridge.cli",
     "segue.bridge.evaluate_commands",
     "segue.bridge.training_commands",
 )
 TORCH_LIVES_IN = (
     "segue.server.ditto",
-    *(f"segue.server.{name}" for name in ("engine", "framing", "painter", "wanted")),
+    *(f"segue.server.{name}" for name in ("engine", "framing", "painter", "render", "wanted")),
     "segue.export",
 )
 SANS_IO = tuple(f"segue.bridge.{n}" for n in ("osc", "addresses", "commands", "session"))

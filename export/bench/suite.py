@@ -1,0 +1,191 @@
+"""One run of the benchmark: everything timed, one after the other, and the tables of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import torch
+
+from segue.export.bench import floor, machine, picture, tables, tasks
+from segue.export.bench.paper import network_cost, paper_table
+from segue.export.bench.runs import Job, Measured, repeated
+from segue.export.bench.tasks import CM, CONTINUED, DITTO, OURS, TASKS
+from segue.export.evaluation.tables import Line, Table, draw_lines
+from segue.presets.vocabulary import MAX_NEW_SECONDS, MAX_SEEDS, Code, SegueError
+from segue.server.ditto.paper_unet import PaperUnetConfig
+from segue.server.ditto.weights import load_generator
+from segue.server.engine import Engine
+
+K = 70
+SMALL_UNET = PaperUnetConfig(
+    channels=32, frames=64, widths=(8, 8, 8), layers=(1, 1, 1), inner=8, groups=4, guided=True
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class BenchConfig:
+    """How much is timed. `ditto_iterations`: None runs DITTO in full, once after its first run.
+
+    Raises SegueError for what can't be timed.
+    """
+
+    tasks: tuple[str, ...] = tuple(TASKS)
+    repeat: int = 3
+    iterations: int = K
+    ditto_iterations: int | None = 3
+    seeds: tuple[int, ...] = (1, 4, 16)
+    lengths: tuple[float, ...] = (6.0, 12.0, 24.0)
+    products: tuple[int, ...] | None = None  # sizes of matrices; None: those of the device
+    unet: PaperUnetConfig = field(default_factory=lambda: PaperUnetConfig(guided=True))
+
+    def __post_init__(self) -> None:
+        for task in self.tasks:
+            if task not in TASKS:
+                text = f"no task {task!r}; there are: {', '.join(TASKS)}"
+                raise SegueError(Code.BAD_REQUEST, text)
+        if self.repeat < 1 or self.iterations < 1:
+            raise SegueError(Code.BAD_REQUEST, "give at least one run of one iteration")
+        if not all(1 <= seeds <= MAX_SEEDS for seeds in self.seeds):
+            raise SegueError(Code.BAD_REQUEST, f"give numbers of seeds from 1 to {MAX_SEEDS}")
+        if not all(0 < length <= MAX_NEW_SECONDS for length in self.lengths):
+            text = f"give lengths above 0 and up to {MAX_NEW_SECONDS:g} seconds"
+            raise SegueError(Code.BAD_REQUEST, text)
+
+    def quick(self) -> BenchConfig:
+        """A little of everything."""
+        return replace(
+            self,
+            tasks=self.tasks[:1] if self.tasks != tuple(TASKS) else (CONTINUED,),
+            repeat=1,
+            iterations=3,
+            ditto_iterations=1,
+            seeds=(1, 2),
+            lengths=(1.0, 2.0),
+            products=(64, 128),
+            unet=SMALL_UNET,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bench:
+    """Times an engine on a recording and writes into `out`. `base`: with it there is DITTO.
+
+    `transport`: seconds between OSC and engine by task and method, where measured. `say` hears
+    of every row. `compiled`: whether the engine has been quickened, as an idle server does.
+    """
+
+    engine: Engine
+    base: Engine | None
+    region: Path
+    out: Path
+    config: BenchConfig
+    say: Callable[[str], None]
+    transport: dict[tuple[str, str], float] = field(default_factory=dict)
+    compiled: bool = False
+
+    def run(self) -> list[Table]:
+        """Write all tables and pictures; the first table is that of the tasks."""
+        device, config = self.engine.torch_device, self.config
+        now = machine.clock(device)
+        with TemporaryDirectory(prefix="segue-bench-") as scratch:
+            path = Path(scratch) / "clip.wav"
+
+            def timed(jobs: Iterable[Job]) -> list[Measured]:
+                return [self._timed(job, path, now) for job in jobs]
+
+            sizes = config.products or machine.PRODUCTS[device.type]
+            rate, size = machine.matmul_rate(device, sizes, now)
+            half, _ = machine.matmul_rate(device, sizes, now, torch.bfloat16)
+            main, seeds, lengths = timed(self._jobs()), timed(self._seeds()), timed(self._lengths())
+            flops = [floor.count(each.job.engine, each.job.request, path) for each in main]
+        unet = network_cost(config.unet, device, config.repeat, now)
+        note = self.note()
+        found = [
+            tables.task_table(main, self.transport, note),
+            tables.floor_table(zip(main, flops, strict=True), rate, size, half, note),
+            tables.seed_table(seeds, note),
+            tables.length_table(lengths, note),
+            paper_table(main, unet, rate, note),
+        ]
+        for table in found:
+            table.write(self.out)
+        picture.draw(main, self.out / "bench.png", f"What a clip costs on {self._device}")
+        self._draw_lengths(lengths)
+        return found
+
+    def _timed(self, job: Job, path: Path, now: Callable[[], float]) -> Measured:
+        full = job.method == DITTO and not job.extrapolated
+        measured = repeated(job, 1 if full else self.config.repeat, path, now)
+        settings = job.request.settings
+        text = f"{job.task}, {job.method}, {settings.seeds} seeds: {measured.seconds[0]:.4g} s"
+        self.say(f"{text}, {tables.how(measured)}")
+        return measured
+
+    def _jobs(self) -> Iterator[Job]:
+        """Ours, the CM-like, and DITTO where there are base weights."""
+        for task in self.config.tasks:
+            yield self._job(task, OURS)
+            yield self._job(task, CM)
+        if self.base is not None:  # slow, so last
+            for task in self.config.tasks:
+                yield self._job(task, DITTO)
+
+    def _seeds(self) -> Iterator[Job]:
+        return (self._job(CONTINUED, OURS, seeds=seeds) for seeds in self.config.seeds)
+
+    def _lengths(self) -> Iterator[Job]:
+        for method in (OURS, CM):
+            for length in self.config.lengths:
+                yield self._job(CONTINUED, method, new_seconds=length)
+
+    def _job(
+        self, task: str, method: str, *, seeds: int = 1, new_seconds: float | None = None
+    ) -> Job:
+        chosen = tasks.settings(method, iterations=self.config.iterations, seeds=seeds)
+        asked = tasks.request(TASKS[task], self.region, chosen, new_seconds=new_seconds)
+        slow = method == DITTO
+        engine = self.base if slow and self.base is not None else self.engine
+        timed = self.config.ditto_iterations if slow else None
+        return Job(task=task, method=method, engine=engine, request=asked, timed=timed)
+
+    @property
+    def _device(self) -> str:
+        return f"{self.engine.device}, {machine.name()}"
+
+    def note(self) -> str:
+        """What holds for every figure."""
+        weights = f"model {self.engine.model}, its own base for DITTO"
+        search = "compiled" if self.compiled else "not compiled"
+        return f"{self._device}, {machine.load()}; {weights}; search {search}; seed {tasks.SEED}"
+
+    def _draw_lengths(self, lengths: list[Measured]) -> None:
+        curves = []
+        for method in (OURS, CM):
+            own = [each for each in lengths if each.job.method == method]
+            x = tuple(each.runs[0].music_seconds for each in own)
+            y = tuple(each.seconds[0] for each in own)
+            curves.append(Line(label=method, x=x, y=y))
+        curves.append(Line(label="real time", x=curves[0].x, y=curves[0].x))
+        draw_lines(
+            curves,
+            self.out / "bench-length.png",
+            title=f"What longer clips cost on {self.engine.device}",
+            x_label="s of new music",
+            y_label="s to make it",
+            log_x=False,
+        )
+
+
+def with_base(engine: Engine, path: Path) -> Engine | None:
+    """The same engine with a base model's weights, which it also searches with.
+
+    None without the file. Raises SegueError for weights that can't be used.
+    """
+    if not path.is_file():
+        return None
+    network, scale = load_generator(path)
+    device = engine.torch_device
+    return replace(engine, network=network.to(device), search=None, scale=scale.to(device))
