@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -22,6 +23,7 @@ from segue.server.wanted import Term
 
 MOST_KEPT = 4  # steps whose activations fit in memory without checkpointing
 OnStep = Callable[[OptStep], None]
+LEARNING_RATE = {"waves": 0.03, "elements": 0.005}  # DITTO's is the latter
 SAME = 0.98  # cosine of two mels that nobody would call different
 
 
@@ -116,12 +118,13 @@ class Painter:
                 on_step(nothing)
             return Optimized(x_T, x_T.new_zeros(len(x_T)), (nothing.loss,))
         s = self.settings
-        waves = Waves(self.mel.bands, x_T.shape[-1], x_T.device) if s.space == "waves" else None
+        space = s.space or asked.fitting_space
+        in_waves = space == "waves"
         return optimize(
             asked.objectives(),
             x_T,
-            learning_rate=s.learning_rate,
-            waves=waves,
+            learning_rate=s.learning_rate or LEARNING_RATE[space],
+            waves=Waves(self.mel.bands, x_T.shape[-1], x_T.device) if in_waves else None,
             stop=Stop(patience=s.patience, target=s.target_loss or 0.0, now_due=due),
             on_step=on_step,
         )
@@ -168,6 +171,13 @@ class Asked:
     def anything(self) -> bool:
         """Whether there is something to optimize for."""
         return self._painter.place is not None or bool(self._wanted)
+
+    @property
+    def fitting_space(self) -> Literal["waves", "elements"]:
+        """Waves reach every control sooner and hold an overlap better, but a melody in waves is
+        a few bare tones where one in elements is music.
+        """
+        return "elements" if any(term.kind == "melody" for term in self._wanted) else "waves"
 
     def objectives(self) -> list[Objective]:
         """One an iteration: the same M = 1 surrogate; M = 1, 2, 4 (DITTO-2 section 5.3), but never

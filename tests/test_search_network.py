@@ -10,17 +10,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from segue.presets.controls import Outpaint
-from segue.presets.vocabulary import Settings
 from segue.server.ditto import search_network
-from segue.server.ditto.canvas import Canvas
-from segue.server.ditto.controls import outpaint
-from segue.server.ditto.ctm import decode_multistep
-from segue.server.ditto.mel import MelScale
 from segue.server.ditto.network import Network
-from segue.server.ditto.schedule import RectifiedFlow, even_grid
 from segue.server.ditto.search_network import Halved, SearchNetwork, half_pays, halved
-from segue.server.painter import Asked, Noise, Painter
 from tests.tiny import random_network
 
 W = torch.tensor([2.0])
@@ -145,39 +137,3 @@ def test_without_a_compiler_nothing_changes(
         search.compile()
     assert "no compiler found" in caplog.text
     assert all(map(torch.equal, answer(search), before))
-
-
-def test_a_corrected_loss_is_that_of_the_clip() -> None:
-    """Its value is that after T steps, its gradient that of the first step alone."""
-
-    def denoiser(x_t: Tensor, t: Tensor) -> Tensor:
-        return x_t * (0.9 - 0.5 * t)[:, None, None]
-
-    schedule, settings = RectifiedFlow(), Settings(iterations=3, decode_steps=3)
-    noise = Noise.of([1, 2], (256, 512), torch.device("cpu"))
-    painter = Painter(
-        denoiser=denoiser,
-        search=denoiser,
-        schedule=schedule,
-        scale=MelScale(torch.zeros(256), torch.ones(256)),
-        settings=settings,
-        place=Outpaint(),
-        noise=noise,
-        warm=[],
-    )
-    known = torch.arange(512) < 86
-    canvas = Canvas(noise.draw(), 86, 426, pinned=known, kept=known.clone())
-    objectives = Asked(painter, canvas, 0, ()).objectives()
-    x_T = noise.draw().requires_grad_()
-    plain, corrected = objectives[0](x_T), objectives[-1](x_T)
-    (gradient,) = torch.autograd.grad(corrected.sum(), x_T)
-
-    ts = even_grid(schedule, 3)
-    x_0 = decode_multistep(denoiser, schedule, x_T.detach(), ts).requires_grad_()
-    loss = outpaint.loss(x_0, canvas.mel, known)
-    (outer,) = torch.autograd.grad(loss.sum(), x_0)
-    torch.testing.assert_close(corrected, loss)
-    torch.testing.assert_close(gradient, outer * (0.9 - 0.5 * schedule.t_max))
-    assert len(objectives) == 3
-    assert objectives[0] is objectives[1]
-    assert (plain - corrected).abs().min() > 0.01

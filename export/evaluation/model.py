@@ -212,5 +212,5 @@ class Evaluation:
         c, s = self.config, self.config.settings
         return (
             f"{self.bench.embedding}; n = {c.snapshot_n} samples; {c.overlaps} overlaps of "
-            f"{c.overlap_seconds:g} s, K = {s.iterations}, rate {s.learning_rate:g}; seed {c.seed}"
+            f"{c.overlap_seconds:g} s, K = {s.iterations}; seed {c.seed}"
         )

@@ -21,6 +21,7 @@ from segue.server.ditto.network import conditioned
 from segue.server.ditto.optimize import Waves, optimize
 from segue.server.ditto.schedule import Schedule, even_grid, grid
 from segue.server.ditto.weights import load_generator
+from segue.server.painter import LEARNING_RATE
 
 SAMPLE_BATCH = 8
 
@@ -143,7 +144,7 @@ def _overlap_errors(
     best = optimize(
         [objective] * settings.iterations,
         x_T,
-        learning_rate=settings.learning_rate,
+        learning_rate=settings.learning_rate or LEARNING_RATE["waves"],
         waves=Waves(MelConfig().bands, x_T.shape[-1], x_T.device),
     )
     with torch.no_grad():

@@ -1,0 +1,98 @@
+"""What a window is optimized for, and how, with a denoiser that is a number."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor
+
+from segue.presets.controls import Outpaint
+from segue.presets.vocabulary import Settings
+from segue.server import painter
+from segue.server.ditto.canvas import Canvas
+from segue.server.ditto.controls import outpaint
+from segue.server.ditto.ctm import decode_multistep
+from segue.server.ditto.mel import MelScale
+from segue.server.ditto.optimize import Optimized
+from segue.server.ditto.schedule import RectifiedFlow, even_grid
+from segue.server.painter import Asked, Noise, Painter
+from segue.server.wanted import Term
+
+SCHEDULE = RectifiedFlow()
+
+
+def factor(t: Tensor | float) -> Tensor | float:
+    """What the denoiser multiplies by."""
+    return 0.9 - 0.5 * t
+
+
+def painting(settings: Settings) -> tuple[Painter, Canvas]:
+    """Two seeds, a second known."""
+
+    def denoiser(x_t: Tensor, t: Tensor) -> Tensor:
+        return x_t * factor(t[:, None, None])
+
+    noise = Noise.of([1, 2], (256, 512), torch.device("cpu"))
+    made = Painter(
+        denoiser=denoiser,
+        search=denoiser,
+        schedule=SCHEDULE,
+        scale=MelScale(torch.zeros(256), torch.ones(256)),
+        settings=settings,
+        place=Outpaint(),
+        noise=noise,
+        warm=[],
+    )
+    known = torch.arange(512) < 86
+    return made, Canvas(noise.draw(), 86, 426, pinned=known, kept=known.clone())
+
+
+def test_a_corrected_loss_is_that_of_the_clip() -> None:
+    """Its value is that after T steps, its gradient that of the first step alone."""
+    made, canvas = painting(Settings(iterations=3, decode_steps=3))
+    objectives = Asked(made, canvas, 0, ()).objectives()
+    x_T = made.noise.draw().requires_grad_()
+    plain, corrected = objectives[0](x_T), objectives[-1](x_T)
+    (gradient,) = torch.autograd.grad(corrected.sum(), x_T)
+
+    x_0 = decode_multistep(made.denoiser, SCHEDULE, x_T.detach(), even_grid(SCHEDULE, 3))
+    loss = outpaint.loss(x_0.requires_grad_(), canvas.mel, canvas.pinned)
+    (outer,) = torch.autograd.grad(loss.sum(), x_0)
+    torch.testing.assert_close(corrected, loss)
+    torch.testing.assert_close(gradient, outer * factor(SCHEDULE.t_max))
+    assert len(objectives) == 3
+    assert objectives[0] is objectives[1]
+    assert (plain - corrected).abs().min() > 0.01
+
+
+@pytest.mark.parametrize(
+    ("kind", "settings", "rate", "in_waves"),
+    [
+        ("intensity", {}, 0.03, True),
+        ("melody", {}, 0.005, False),
+        ("melody", {"space": "waves"}, 0.03, True),
+        ("intensity", {"space": "elements"}, 0.005, False),
+        ("intensity", {"learning_rate": 0.2}, 0.2, True),
+    ],
+)
+def test_adam_moves_what_fits_the_controls(
+    monkeypatch: pytest.MonkeyPatch,
+    kind: str,
+    settings: dict[str, object],
+    rate: float,
+    in_waves: bool,
+) -> None:
+    """Elements for a melody, waves for the rest, unless the settings say otherwise."""
+    told: list[tuple[float, bool]] = []
+
+    def optimize(
+        objectives: object, x_T: Tensor, *, learning_rate: float, waves: object, **_: object
+    ) -> Optimized:
+        told.append((learning_rate, waves is not None))
+        return Optimized(x_T, torch.zeros(len(x_T)), (0.0,))
+
+    monkeypatch.setattr(painter, "optimize", optimize)
+    made, canvas = painting(Settings.model_validate({"iterations": 1, **settings}))
+    term = Term(kind=kind, weight=1.0, enough=0.0, loss=lambda mel, made: mel.sum(dim=(1, 2)))
+    made.window(canvas, 0, (term,), lambda: False)
+    assert told == [(rate, in_waves)]
