@@ -141,6 +141,12 @@ class Engine:
         `on_progress` hears of every iteration; what it raises ends the run with nothing left
         behind. Raises SegueError for anything the user can act on.
         """
+        with closing(Previews(out_path, self.clock)) as previews:
+            return self._run(request, out_path, on_progress, previews)
+
+    def _run(
+        self, request: Request, out_path: Path, on_progress: OnProgress, previews: Previews
+    ) -> Result:
         started = self.clock()
         assert request.seed is not None, "the server draws the seed before the job is queued"
         region = read_region(request.region) if request.region else None
@@ -154,14 +160,14 @@ class Engine:
             mel=self.mel,
             carry=not any(isinstance(control, Intensity) for control in request.controls),
         )
-        with closing(Previews(out_path, start, self.clock)) as previews:
-            sketch = replace(renderer, decode=self.sketch or self.decode)
+        sketch = replace(renderer, decode=self.sketch or self.decode)
 
-            def show(painted: list[Painted]) -> Preview | None:
-                return previews.show(lambda: sketch.wave(painted, 0))
+        def show(painted: list[Painted]) -> Preview | None:
+            if not request.settings.previews:
+                return None
+            return previews.show(lambda: sketch.wave(painted, 0), start)
 
-            asked = show if request.settings.previews else _nothing_to_show
-            searched = self.paint(request, clip, on_progress, started, asked)
+        searched = self.paint(request, clip, on_progress, started, show)
         on_progress(Progress(id=request.id, fraction=OPTIMIZING_SHARE, stage=State.DECODING))
         best = torch.stack([gap.best for gap in searched]).mean(0)
         painted = [gap.made for gap in searched]
@@ -323,10 +329,6 @@ def device_name(device: torch.device) -> str:
     if device.type == "cuda":
         return f"cuda ({torch.cuda.get_device_name(device)})"
     return f"cpu ({torch.get_num_threads()} threads)"
-
-
-def _nothing_to_show(painted: list[Painted]) -> None:
-    return None
 
 
 def _reporter(

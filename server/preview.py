@@ -18,13 +18,9 @@ log = logging.getLogger(__name__)
 
 @dataclass
 class Previews:
-    """Those of one job, in a file beside its clip's that is gone when the job ends.
-
-    `start_seconds` is where the clip belongs. `latest` is the newest one.
-    """
+    """Those of one job, in a file beside its clip's that is gone when the job ends."""
 
     clip: Path
-    start_seconds: float
     clock: Callable[[], float]
     latest: Preview | None = None
     _due: float = field(default=0.0)
@@ -34,8 +30,11 @@ class Previews:
         """No job's clip can have this name."""
         return self.clip.with_name(f"{self.clip.stem}~preview.wav")
 
-    def show(self, make: Callable[[], Waveform]) -> Preview | None:
-        """The newest one, made now if it is time. One that can't be written is left out."""
+    def show(self, make: Callable[[], Waveform], start_seconds: float) -> Preview | None:
+        """The newest one, made now if it is time. One that can't be written is left out.
+
+        `start_seconds` is where the clip belongs.
+        """
         begun = self.clock()
         if self.latest is not None and begun < self._due:
             return self.latest
@@ -51,7 +50,7 @@ class Previews:
         self.latest = Preview(
             number=self.latest.number + 1 if self.latest else 1,
             path=str(self.path),
-            start_seconds=self.start_seconds,
+            start_seconds=start_seconds,
             length_samples=len(wave.samples),
             sample_rate=wave.sample_rate,
         )

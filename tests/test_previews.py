@@ -41,8 +41,8 @@ def test_the_first_at_once_then_on_a_cadence(tmp_path: Path, taken: float, pause
         clock.now += taken
         return WAVE
 
-    previews = Previews(tmp_path / "a.wav", 1.5, clock)
-    first = previews.show(make)
+    previews = Previews(tmp_path / "a.wav", clock)
+    first = previews.show(make, 1.5)
     assert first == Preview(
         number=1,
         path=str(tmp_path / "a~preview.wav"),
@@ -51,9 +51,9 @@ def test_the_first_at_once_then_on_a_cadence(tmp_path: Path, taken: float, pause
         sample_rate=RATE,
     )
     clock.now = 100.0 + pause - 0.01
-    assert previews.show(make) == first
+    assert previews.show(make, 1.5) == first
     clock.now = 100.0 + pause
-    second = previews.show(make)
+    second = previews.show(make, 1.5)
     assert second is not None
     assert (second.number, second.path) == (2, first.path)
     assert made == pytest.approx([100.0, 100.0 + pause])
@@ -66,11 +66,11 @@ def test_the_first_at_once_then_on_a_cadence(tmp_path: Path, taken: float, pause
 def test_one_that_cannot_be_written_is_left_out(tmp_path: Path) -> None:
     """The job goes on, and tries again when the next one is due."""
     clock = Clock()
-    previews = Previews(tmp_path / "none" / "a.wav", 0.0, clock)
-    assert previews.show(lambda: WAVE) is None
+    previews = Previews(tmp_path / "none" / "a.wav", clock)
+    assert previews.show(lambda: WAVE, 0.0) is None
     (tmp_path / "none").mkdir()
     clock.now += preview.EVERY_SECONDS
-    shown = previews.show(lambda: WAVE)
+    shown = previews.show(lambda: WAVE, 0.0)
     assert shown is not None
     assert shown.number == 1
 
