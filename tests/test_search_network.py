@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import logging
 import shutil
+import sysconfig
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 import torch
@@ -88,7 +90,10 @@ def test_it_says_what_the_network_says(
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning:torch")  # of what the compiler imports
-@pytest.mark.skipif(not shutil.which("g++"), reason="nothing to compile with: no g++ here")
+@pytest.mark.skipif(
+    not (shutil.which("g++") and (Path(sysconfig.get_path("include")) / "Python.h").is_file()),
+    reason="nothing to compile with: g++ or Python's headers are missing",
+)
 def test_compiled_it_says_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     """One row goes through the compiler's code; two go where they went before."""
     monkeypatch.setattr(search_network, "half_pays", lambda device: False)
