@@ -129,12 +129,13 @@ def _tables(
     begun = time.perf_counter()
     engine = Engine.load(model)
     load_seconds, idle = time.perf_counter() - begun, resident_mib()
-    if compiled:
-        engine.quicken()
     path = model_folder(model) / "base.safetensors"
     base = with_base(engine, path)
     if base is None:
         typer.echo(f"left out: DITTO, there is no {path}")
+    for each in (engine, base):
+        if compiled and each is not None:
+            each.quicken()
     suite = Bench(
         engine=engine,
         base=base,

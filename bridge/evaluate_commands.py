@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -201,8 +202,7 @@ def controls(
     config = ControlsConfig.sized(n, ditto_n, chosen, seed, quick=quick)
     try:
         evaluation = _controls(model, data, base, out, musicnn, config)
-        if not quick:
-            evaluation.studio.quicken()
+        evaluation.studio = replace(evaluation.studio, quicken=not quick)
         evaluation.make()
         if not only_clips:
             table, required = evaluation.run()

@@ -103,9 +103,12 @@ class Session:
         return [_event_reply(event, to) for to in listeners]
 
     def _new_preview(self, event: Progress) -> Preview | None:
-        """The event's preview, unless it has been passed on: each stays until the next."""
+        """The event's preview, unless it has been passed on: each stays until the next.
+
+        A job that runs again, on a server that was started again, counts from 1 again.
+        """
         preview = event.preview
-        if preview is None or preview.number <= self._previewed.get(event.id, 0):
+        if preview is None or preview.number == self._previewed.get(event.id):
             return None
         self._previewed[event.id] = preview.number
         return preview

@@ -82,8 +82,8 @@ class Client(Daw):
         place = (str(order.region), 0.0, order.length_seconds, order.new_seconds)
         packet = addresses.write(addresses.OUTPAINT, job_id, *place, SEED, order.preset)
         begun = self._clock()
-        for address, _ in self._answers(packet, JOB_SECONDS):
-            if address == addresses.DONE.address:
+        for address, args in self._answers(packet, JOB_SECONDS):
+            if address == addresses.DONE.address and args[0] == job_id:
                 return self._clock() - begun
         raise AssertionError("unreachable: answers end with an error")
 

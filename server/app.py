@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import socket
 import threading
@@ -75,6 +76,8 @@ def serve(config: ServerConfig, load: Callable[[], Engine] | None = None) -> Non
     Prints `segue serve: listening on http://HOST:PORT` once it does. Raises
     SegueError when the port or the data folder cannot be had.
     """
+    # Code is loaded from it: not from a folder that every user of the machine may write to.
+    os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(config.data_dir / "compiled"))
     Server(config, load).run()
 
 

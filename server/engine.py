@@ -7,7 +7,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass, field, replace
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 
 import numpy as np
@@ -32,6 +32,7 @@ from segue.server.ditto.canvas import Canvas
 from segue.server.ditto.clap import ClapBackend
 from segue.server.ditto.controls import intensity
 from segue.server.ditto.ctm import Denoiser
+from segue.server.ditto.decoder import Decoder
 from segue.server.ditto.mel import MelConfig, MelScale
 from segue.server.ditto.network import Network, conditioned
 from segue.server.ditto.onnx_decoder import OnnxDecoder
@@ -168,13 +169,19 @@ class Engine:
             return previews.show(lambda: sketch.wave(painted, 0), start)
 
         searched = self.paint(request, clip, on_progress, started, show)
-        on_progress(Progress(id=request.id, fraction=OPTIMIZING_SHARE, stage=State.DECODING))
+        decoding = Progress(
+            id=request.id,
+            fraction=OPTIMIZING_SHARE,
+            stage=State.DECODING,
+            preview=previews.latest,
+        )
+        on_progress(decoding)
         best = torch.stack([gap.best for gap in searched]).mean(0)
         painted = [gap.made for gap in searched]
         mels = torch.cat([each.canvas.mel for each in painted], dim=-1)
         rows = best_that_differ(best, mels, request.settings.keep)
         waves = [renderer.wave(painted, row) for row in rows]
-        on_progress(Progress(id=request.id, fraction=DECODED_SHARE, stage=State.DECODING))
+        on_progress(decoding.model_copy(update={"fraction": DECODED_SHARE}))
         paths = [out_path, *(variation(out_path, i + 2) for i in range(len(rows) - 1))]
         _write_all(paths, waves)
         traces = [trace for gap in searched for trace in gap.traces]
@@ -283,15 +290,22 @@ class Engine:
 
 
 def _sketch(decoder: Path, device: torch.device) -> Callable[[Tensor], np.ndarray] | None:
-    """The decoder's network without Griffin-Lim, where the model has it in torch."""
+    """The decoder's network without Griffin-Lim, where the model has it in torch.
+
+    It is loaded when the first preview is asked for.
+    """
     if not decoder.is_file():
         return None
-    network = load_decoder(decoder).to(device).requires_grad_(False)
-    network.config = replace(network.config, griffin_lim=0)
+
+    @cache
+    def network() -> Decoder:
+        loaded = load_decoder(decoder).to(device).requires_grad_(False)
+        loaded.config = replace(loaded.config, griffin_lim=0)
+        return loaded
 
     @torch.no_grad()
     def decode(mel: Tensor) -> np.ndarray:
-        stereo: np.ndarray = network(mel[None])[0].T.cpu().numpy()
+        stereo: np.ndarray = network()(mel[None])[0].T.cpu().numpy()
         return stereo
 
     return decode

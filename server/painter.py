@@ -185,7 +185,7 @@ class Asked:
         """
         settings = self._painter.settings
         K, T = settings.iterations, settings.decode_steps
-        if settings.surrogate in ("one", "full"):
+        if settings.surrogate in ("one", "full") or T == 1:
             return [self._through(T if settings.surrogate == "full" else 1)] * K
         if settings.surrogate == "corrected":
             return [self._through(1)] * (K - K // 2) + [self._corrected(T)] * (K // 2)

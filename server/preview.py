@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 from segue.presets.vocabulary import Preview, SegueError
 from segue.server.audio_file import Waveform, write_wav
 
+ENDING = "~preview.wav"  # no job's clip can have such a name
 EVERY_SECONDS = 1.0
 MOST_TIME = 0.2  # the share of a job that its previews may take, beyond the first
 
@@ -23,12 +26,12 @@ class Previews:
     clip: Path
     clock: Callable[[], float]
     latest: Preview | None = None
-    _due: float = field(default=0.0)
+    _due: float = -math.inf
 
     @property
     def path(self) -> Path:
-        """No job's clip can have this name."""
-        return self.clip.with_name(f"{self.clip.stem}~preview.wav")
+        """Where they are written."""
+        return self.clip.with_name(f"{self.clip.stem}{ENDING}")
 
     def show(self, make: Callable[[], Waveform], start_seconds: float) -> Preview | None:
         """The newest one, made now if it is time. One that can't be written is left out.
@@ -36,7 +39,7 @@ class Previews:
         `start_seconds` is where the clip belongs.
         """
         begun = self.clock()
-        if self.latest is not None and begun < self._due:
+        if begun < self._due:
             return self.latest
         wave = make()
         try:
@@ -57,5 +60,6 @@ class Previews:
         return self.latest
 
     def close(self) -> None:
-        """Remove the file."""
-        self.path.unlink(missing_ok=True)
+        """Remove the file, unless a player on Windows holds on to it; the next start does then."""
+        with suppress(OSError):
+            self.path.unlink(missing_ok=True)

@@ -68,13 +68,14 @@ def fill(
 
     before, behind: (n, channels) known samples on either side, none where an end is open;
     made: (samples, channels), the gap beginning `lead` samples in, the known music rendered
-    around it. Its loudness is corrected by how it renders the known music; or, with `carry`, so
-    that the gap's own music begins (and ends) as loud as the music beside it. Returns the patch
+    around it. Its loudness is corrected by how it renders the known music; or, with `carry` and
+    where it is long enough, so that the gap's own music begins (and ends) as loud as the music
+    beside it. Returns the patch
     and how many of its samples lie before the gap. Everything outside the patch stays the
     producer's own samples.
     """
     fade_in, fade_out = (min(round(FADE_SECONDS * rate), len(n) // 2) for n in (before, behind))
-    sides = _carried if carry else _rendered
+    sides = _carried if carry and new >= BLOCK_SECONDS * rate else _rendered
     made = made * _gains(*sides(before, made, behind, lead, new, rate), len(made), lead, new, rate)
     start, length = lead - fade_in, fade_in + new + fade_out
     limit = min(round(MAX_SHIFT_SECONDS * rate), start, len(made) - start - length)

@@ -13,6 +13,7 @@ from pydantic import ValidationError
 
 from segue.presets.vocabulary import EVENT, Code, Request, SegueError, State
 from segue.server.jobs import TERMINAL, Job
+from segue.server.preview import ENDING
 
 SCHEMA_VERSION = 1
 DATABASE = "jobs.sqlite3"
@@ -53,6 +54,8 @@ class Store:
         self._lock = _lock(self.folder)
         try:
             with _disk_errors(self.folder):
+                for left in self.results.glob(f"*{ENDING}"):  # by jobs that were killed
+                    left.unlink()
                 self._database = _open(self.folder / DATABASE)
         except BaseException:
             self._lock.close()

@@ -91,7 +91,9 @@ def test_a_jobs_replies(talk: Session) -> None:
 
 
 def test_a_preview_is_passed_on_once(talk: Session) -> None:
-    """Every progress carries the newest; to all who wait, before the progress itself."""
+    """Every progress carries the newest; to all who wait, before the progress itself. A job that
+    runs again counts anew.
+    """
     started(talk)
     started(talk, OTHER)
 
@@ -117,6 +119,7 @@ def test_a_preview_is_passed_on_once(talk: Session) -> None:
     assert addresses_of(1) == both
     assert addresses_of(3) == [("/segue/job/preview", to) for to in (DAW, OTHER)] + both
     assert addresses_of(3) == both
+    assert addresses_of(1) == [("/segue/job/preview", to) for to in (DAW, OTHER)] + both
     talk.handle(RESULT)
     started(talk)
     assert addresses_of(1) == [("/segue/job/preview", DAW), ("/segue/job/progress", DAW)]

@@ -65,6 +65,12 @@ def test_a_corrected_loss_is_that_of_the_clip() -> None:
     assert (plain - corrected).abs().min() > 0.01
 
 
+def test_one_step_needs_no_correction() -> None:
+    """All iterations look at the same, so that the best of them is one search's."""
+    made, canvas = painting(Settings(iterations=4, decode_steps=1))
+    assert len(set(Asked(made, canvas, 0, ()).objectives())) == 1
+
+
 @pytest.mark.parametrize(
     ("kind", "settings", "rate", "in_waves"),
     [

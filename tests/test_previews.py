@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import shutil
+from contextlib import closing
 from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
+import torch
 
 from segue.presets.vocabulary import Preview, Progress, Request, Settings
 from segue.server import preview
 from segue.server.audio_file import Waveform
+from segue.server.ditto.weights import save_decoder, write_manifest
 from segue.server.engine import Engine
 from segue.server.preview import Previews
+from segue.server.store import Store
 from tests.test_engine import ignore, write_music
-from tests.tiny import quick_request
+from tests.tiny import quick_request, random_decoder
 
 RATE = 44100
 WAVE = Waveform(np.zeros((RATE, 2)), RATE, "PCM_16")
@@ -66,13 +71,38 @@ def test_the_first_at_once_then_on_a_cadence(tmp_path: Path, taken: float, pause
 def test_one_that_cannot_be_written_is_left_out(tmp_path: Path) -> None:
     """The job goes on, and tries again when the next one is due."""
     clock = Clock()
-    previews = Previews(tmp_path / "none" / "a.wav", clock)
-    assert previews.show(lambda: WAVE, 0.0) is None
+    previews, made = Previews(tmp_path / "none" / "a.wav", clock), list[float]()
+
+    def make() -> Waveform:
+        made.append(clock.now)
+        return WAVE
+
+    assert previews.show(make, 0.0) is previews.show(make, 0.0) is None
     (tmp_path / "none").mkdir()
     clock.now += preview.EVERY_SECONDS
-    shown = previews.show(lambda: WAVE, 0.0)
+    shown = previews.show(make, 0.0)
     assert shown is not None
     assert shown.number == 1
+    assert made == [100.0, 101.0]
+
+
+def test_a_file_that_is_held_on_to_does_not_spoil_the_clip(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a player on Windows does; the next server to open the folder removes it."""
+    with closing(Store(tmp_path)) as store:
+        previews = Previews(store.result_path("a"), Clock())
+        assert previews.show(lambda: WAVE, 0.0) is not None
+
+        def refuse(path: Path, *, missing_ok: bool = False) -> None:
+            raise PermissionError(path)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(Path, "unlink", refuse)
+            previews.close()
+    assert previews.path.is_file()
+    with closing(Store(tmp_path)):
+        assert not previews.path.exists()
 
 
 @pytest.fixture(scope="module")
@@ -99,8 +129,9 @@ def test_a_preview_is_the_clip_so_far(
     numbers: list[int] = []
 
     def listen(progress: Progress) -> None:
+        assert progress.preview is not None
+        assert Path(progress.preview.path).is_file()
         if progress.stage == "optimizing":
-            assert progress.preview is not None
             numbers.append(progress.preview.number)
             heard.append(soundfile.read(progress.preview.path, dtype="int16", always_2d=True)[0])
 
@@ -115,6 +146,23 @@ def test_a_preview_is_the_clip_so_far(
     a, b = (soundfile.read(tmp_path / f"{name}.wav")[0] for name in "ab")
     assert np.array_equal(a, b)
     assert not list(tmp_path.glob("*preview*"))
+
+
+def test_previews_are_decoded_roughly_where_the_model_has_it_in_torch(
+    tiny_model: Path, tmp_path: Path
+) -> None:
+    """As many samples as the shipped decoder makes, without its iterations."""
+    folder = tmp_path / "model"
+    shutil.copytree(tiny_model, folder)
+    save_decoder(folder / "decoder.safetensors", random_decoder(), {})
+    write_manifest(folder)
+    engine = Engine.load(str(folder))
+    assert engine.sketch is not None
+    mel = torch.randn(256, 40, generator=torch.Generator().manual_seed(0)) - 5
+    rough, fine = engine.sketch(mel), engine.decode(mel)
+    assert rough.shape == fine.shape
+    assert np.abs(rough - fine).max() > 0
+    assert np.corrcoef(np.abs(rough).sum(1), np.abs(fine).sum(1))[0, 1] > 0.3
 
 
 def test_without_anything_to_search_for_there_is_none(engine: Engine, tmp_path: Path) -> None:

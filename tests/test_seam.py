@@ -88,6 +88,15 @@ def test_a_gap_between_two_levels_ramps() -> None:
     assert level[-1] == pytest.approx(0.1, rel=0.02)
 
 
+def test_a_gap_too_short_to_have_a_loudness_takes_that_beside_it() -> None:
+    """Known music rendered at half its level, and a tenth of a second to fill."""
+    known, rng = RATE, np.random.default_rng(3)
+    before = 0.2 * rng.standard_normal((known, 1))
+    made = np.concatenate((before / 1.5, 0.1 * rng.standard_normal((RATE, 1))))
+    patch, fade = seam.fill(before, made, np.zeros((0, 1)), known, RATE // 10, RATE, carry=True)
+    np.testing.assert_allclose(patch[fade:], 1.5 * made[known : known + RATE // 10], rtol=1e-3)
+
+
 @pytest.mark.parametrize("sides", ["left", "right", "both"])
 def test_the_loudness_beside_a_gap_is_carried_into_it(sides: str) -> None:
     """A gap made too soft although the known music was rendered well begins and ends as loud.

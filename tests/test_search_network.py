@@ -68,12 +68,25 @@ def test_a_halved_layer_keeps_the_precision_of_its_input(dtype: torch.dtype) -> 
     assert y.item() == 3.0
 
 
-def test_a_processor_is_asked_once() -> None:
-    """What pays is tried, and then known."""
+@pytest.mark.parametrize(("half", "pays"), [(0.5, True), (0.8, False), (4.0, False)])
+def test_a_processor_is_asked_once(
+    monkeypatch: pytest.MonkeyPatch, half: float, pays: bool
+) -> None:
+    """What pays is tried and then known, by the time of products in bfloat16 (float32: 1)."""
+    asked: list[torch.dtype] = []
+
+    def seconds(a: Tensor, b: Tensor) -> float:
+        asked.append(a.dtype)
+        assert a.dtype == b.dtype
+        return half if a.dtype == torch.bfloat16 else 1.0
+
     cpu = torch.device("cpu")
-    assert half_pays(cpu) is half_pays(cpu)
-    a = torch.ones(4, 4)
-    assert search_network.product_seconds(a, a) > 0
+    assert search_network.product_seconds(torch.ones(4, 4), torch.ones(4, 4)) > 0
+    monkeypatch.setattr(search_network, "product_seconds", seconds)
+    half_pays.cache_clear()
+    assert [half_pays(cpu), half_pays(cpu)] == [pays, pays]
+    assert sorted(map(str, asked)) == ["torch.bfloat16", "torch.float32"]
+    half_pays.cache_clear()
 
 
 @pytest.mark.parametrize(("pays", "most"), [(False, 0.0), (True, 0.02)])
@@ -99,7 +112,7 @@ def test_compiled_it_says_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(search_network, "half_pays", lambda device: False)
     network = random_network()
     search = SearchNetwork(network)
-    measured_as(monkeypatch, 2.0, 1.0)
+    measured_as(monkeypatch, 60.0, 2.0, 1.0)
     search.compile()
     assert search._compiled is not None
     with monkeypatch.context() as patch:
@@ -117,7 +130,7 @@ def test_compiled_it_says_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_what_is_no_faster_is_not_taken(monkeypatch: pytest.MonkeyPatch) -> None:
     """Compiling does not always win."""
     monkeypatch.setattr(torch, "compile", lambda network, *, dynamic: network)
-    measured_as(monkeypatch, 1.0, 1.0)
+    measured_as(monkeypatch, 60.0, 1.0, 1.0)
     search = SearchNetwork(random_network())
     search.compile()
     assert search._compiled is None

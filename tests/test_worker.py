@@ -197,11 +197,12 @@ def test_a_server_at_rest_makes_later_jobs_faster(
     worker = Worker(desk, lambda: engine)
     worker.start()
     assert not engine.quickened.wait(0.3)
-    for name in ("a", "b"):  # a second call would raise, and the next job would not be made
+    for name in ("a", "b"):
         desk.submit(make_request(name), now=0.0)
         while not isinstance(desk.status(name).event, Result):
             time.sleep(0.01)  # the suite's own time limit ends it
         assert engine.quickened.wait(0.3) == (allowed == "1")
+    assert not engine.quickened_again.wait(0.3)
     worker.stop()
 
 

@@ -31,7 +31,7 @@ def name() -> str:
 
 
 def load() -> str:
-    """What else runs here: the system's load average over a minute, where it has one."""
+    """What has been running here: the load average over a minute, where the system has one."""
     return f"load {os.getloadavg()[0]:.1f}" if hasattr(os, "getloadavg") else "load unknown"
 
 

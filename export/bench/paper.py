@@ -15,12 +15,11 @@ import torch
 from segue.export.bench.floor import Flops
 from segue.export.bench.runs import Measured
 from segue.export.bench.tables import how
-from segue.export.bench.tasks import CM, DITTO, OURS
+from segue.export.bench.tasks import CM, DITTO, OURS, K
 from segue.export.evaluation.control_clips import DITTO_STEPS
 from segue.export.evaluation.tables import Cell, Table
 from segue.server.ditto.paper_unet import PaperUnet, PaperUnetConfig
 
-K = 70
 LEVEL, GUIDANCE = 0.9, 2.0
 # DITTO-2, table 1. Its card is not named; the DITTO row is DITTO's own, of one A100 40 GB.
 PAPER_SECONDS = {

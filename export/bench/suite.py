@@ -12,14 +12,14 @@ import torch
 from segue.export.bench import floor, machine, picture, tables, tasks
 from segue.export.bench.paper import network_cost, paper_table
 from segue.export.bench.runs import Job, Measured, repeated
-from segue.export.bench.tasks import CM, CONTINUED, DITTO, OURS, TASKS
+from segue.export.bench.tasks import CM, CONTINUED, DITTO, OURS, TASKS, K
 from segue.export.evaluation.tables import Line, Table, draw_lines
 from segue.presets.vocabulary import MAX_NEW_SECONDS, MAX_SEEDS, Code, SegueError
 from segue.server.ditto.paper_unet import PaperUnetConfig
+from segue.server.ditto.search_network import SearchNetwork
 from segue.server.ditto.weights import load_generator
 from segue.server.engine import Engine
 
-K = 70
 SMALL_UNET = PaperUnetConfig(
     channels=32, frames=64, widths=(8, 8, 8), layers=(1, 1, 1), inner=8, groups=4, guided=True
 )
@@ -74,7 +74,8 @@ class Bench:
     """Times an engine on a recording and writes into `out`. `base`: with it there is DITTO.
 
     `transport`: seconds between OSC and engine by task and method, where measured. `say` hears
-    of every row. `compiled`: whether the engine has been quickened, as an idle server does.
+    of every row. `compiled`: whether the engines have been quickened, as an idle server does;
+    several seeds at once are not compiled for. `busy`: what else ran when it was made.
     """
 
     engine: Engine
@@ -85,6 +86,7 @@ class Bench:
     say: Callable[[str], None]
     transport: dict[tuple[str, str], float] = field(default_factory=dict)
     compiled: bool = False
+    busy: str = field(default_factory=machine.load)
 
     def run(self) -> list[Table]:
         """Write all tables and pictures; the first table is that of the tasks."""
@@ -158,8 +160,8 @@ class Bench:
     def note(self) -> str:
         """What holds for every figure."""
         weights = f"model {self.engine.model}, its own base for DITTO"
-        search = "compiled" if self.compiled else "not compiled"
-        return f"{self._device}, {machine.load()}; {weights}; search {search}; seed {tasks.SEED}"
+        search = "compiled for one seed" if self.compiled else "not compiled"
+        return f"{self._device}, {self.busy} before; {weights}; search {search}; seed {tasks.SEED}"
 
     def _draw_lengths(self, lengths: list[Measured]) -> None:
         curves = []
@@ -188,4 +190,6 @@ def with_base(engine: Engine, path: Path) -> Engine | None:
         return None
     network, scale = load_generator(path)
     device = engine.torch_device
-    return replace(engine, network=network.to(device), search=None, scale=scale.to(device))
+    network = network.to(device)
+    search = SearchNetwork(network) if engine.search else None
+    return replace(engine, network=network, search=search, scale=scale.to(device))

@@ -37,6 +37,7 @@ from segue.presets.controls import (
 from segue.presets.vocabulary import Region, Request, Settings
 
 SEED = 7
+K = 70
 MIDDLE_DB = -20.0  # around which a curve out of nothing moves
 CONTINUED = "outpaint"  # the task that seeds, lengths and the server are timed with
 OURS, CM, DITTO = "CTM", "CM", "DITTO"

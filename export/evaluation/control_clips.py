@@ -66,12 +66,16 @@ class Listening:
 
 @dataclass(frozen=True, kw_only=True)
 class Studio:
-    """Makes clips under `folder`. `base` has our base weights; without it there is no DITTO."""
+    """Makes clips under `folder`. `base` has our base weights; without it there is no DITTO.
+
+    With `quicken`, as a server that had time to (see `Engine.quicken`).
+    """
 
     ours: Maker
     base: Maker | None
     folder: Path
     seed: int
+    quicken: bool = False
 
     @classmethod
     def of(cls, engine: Engine, model: Path, base: Path | None, folder: Path, seed: int) -> Studio:
@@ -92,12 +96,6 @@ class Studio:
             plain = Maker(engine=twin, weights=f"{sha256(path)} {decoder}")
         ours = Maker(engine=engine, weights=f"{student} {decoder}")
         return cls(ours=ours, base=plain, folder=folder, seed=seed)
-
-    def quicken(self) -> None:
-        """As a server that had time to."""
-        self.ours.engine.quicken()
-        if self.base is not None:
-            self.base.engine.quicken()
 
     def wav(self, task: str, method: str, number: int) -> Path:
         """Where a clip lies; its sheet has the suffix .json."""
@@ -127,6 +125,8 @@ class Studio:
             return known
         path = self.wav(task, method, target.number)
         path.parent.mkdir(parents=True, exist_ok=True)
+        if self.quicken:
+            self.maker(method).engine.quicken()
         made = METHODS[method](self, target, settings, path)
         sheet = made.model_copy(update={"key": self.key(method, target, settings)})
         sheet.write(path.with_suffix(".json"))

@@ -75,6 +75,7 @@ class SearchNetwork:
         if half_pays(self._device):
             self._network = halved(network)
         self._compiled: Callable[..., Tensor] | None = None
+        self._tried = False
 
     def __call__(
         self, x_t: Tensor, t: Tensor, tags: Tensor | None = None, w: Tensor | None = None
@@ -88,12 +89,16 @@ class SearchNetwork:
             return self._compiled(x_t, level, tags, w)
 
     def compile(self) -> None:
-        """Compile it for a batch of one, which takes up to a minute; others stay as they are.
+        """Compile it for a batch of one, once and in up to a minute; others stay as they are.
 
         Where there is no compiler, or it wins nothing, nothing changes, and the log says so.
         """
-        compiled = torch.compile(self._network, dynamic=False)
+        if self._tried:
+            return
+        self._tried = True
         try:
+            compiled = torch.compile(self._network, dynamic=False)
+            self._seconds(compiled)  # compiles it
             before, after = self._seconds(self._network), self._seconds(compiled)
         except Exception as error:  # whatever a compiler finds wrong
             log.warning("the network stays as it is, it can't be compiled: %s", error)
