@@ -19,10 +19,13 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from segue.presets.word import Code, SegueError
-from segue.server.ditto.mel import MelConfig
+from segue.server.ditto.mel import MelConfig, filterbank
 
 CELL_SECONDS = 0.186  # 16 frames of the shipped mel, 32 cells to its window
 COEFFICIENTS = 20  # the usual default (librosa's); the paper states none. The first is dropped
+# Much music ends at 16 kHz. Where bands above it counted, switching those on and off was the
+# structure that a search found, and nobody would have heard it.
+HIGHEST_HZ = 12_000.0
 SMOOTH_CELLS = 5  # about 1 s, second order: the paper states neither
 SMOOTH_ORDER = 2
 STILL = 1e-4  # variance of an MFCC (0.09 dB) and squared length below which nothing is heard
@@ -44,11 +47,17 @@ def cells(frames: int, config: MelConfig) -> int:
 
 @lru_cache(maxsize=8)
 def cepstrum(config: MelConfig, device: torch.device) -> Tensor:
-    """DCT-II rows 1 to 19, orthonormal, (coefficients - 1, bands): row 0 is the level."""
+    """DCT-II rows 1 to 19, orthonormal, (coefficients - 1, bands): row 0 is the level.
+
+    Of the bands below HIGHEST_HZ; the others weigh nothing.
+    """
+    hz = torch.linspace(0, config.sample_rate / 2, config.bins)
+    ends = (filterbank(config, torch.device("cpu")) > 0).float() * hz
+    heard = int((ends.amax(dim=1) < HIGHEST_HZ).sum())
     k = torch.arange(1, COEFFICIENTS, dtype=torch.float64)[:, None]
-    band = torch.arange(config.bands, dtype=torch.float64) + 0.5
-    rows = torch.cos(math.pi * k * band / config.bands) * math.sqrt(2 / config.bands)
-    return rows.float().to(device)
+    band = torch.arange(heard, dtype=torch.float64) + 0.5
+    rows = torch.cos(math.pi * k * band / heard) * math.sqrt(2 / heard)
+    return F.pad(rows, (0, config.bands - heard)).float().to(device)
 
 
 @lru_cache(maxsize=32)
