@@ -11,8 +11,8 @@ from pathlib import Path
 
 from segue.presets.vocabulary import Preview, SegueError
 from segue.server.audio_file import Waveform, write_wav
+from segue.server.store import PREVIEW_ENDING
 
-ENDING = "~preview.wav"  # no job's clip can have such a name
 EVERY_SECONDS = 1.0
 MOST_TIME = 0.2  # the share of a job that its previews may take, beyond the first
 
@@ -31,7 +31,7 @@ class Previews:
     @property
     def path(self) -> Path:
         """Where they are written."""
-        return self.clip.with_name(f"{self.clip.stem}{ENDING}")
+        return self.clip.with_name(f"{self.clip.stem}{PREVIEW_ENDING}")
 
     def show(self, make: Callable[[], Waveform], start_seconds: float) -> Preview | None:
         """The newest one, made now if it is time. One that can't be written is left out.

@@ -13,9 +13,9 @@ from pydantic import ValidationError
 
 from segue.presets.vocabulary import EVENT, Code, Request, SegueError, State
 from segue.server.jobs import TERMINAL, Job
-from segue.server.preview import ENDING
 
 SCHEMA_VERSION = 1
+PREVIEW_ENDING = "~preview.wav"  # no job's clip can have such a name
 DATABASE = "jobs.sqlite3"
 
 # Ids are ASCII by the vocabulary, so NOCASE folds them as str.lower does.
@@ -54,7 +54,7 @@ class Store:
         self._lock = _lock(self.folder)
         try:
             with _disk_errors(self.folder):
-                for left in self.results.glob(f"*{ENDING}"):  # by jobs that were killed
+                for left in self.results.glob(f"*{PREVIEW_ENDING}"):  # by jobs that were killed
                     left.unlink()
                 self._database = _open(self.folder / DATABASE)
         except BaseException:
