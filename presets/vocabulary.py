@@ -54,7 +54,7 @@ class Settings(Word):
 
     `surrogate` is what an iteration looks at: "one" step; "adaptive", 1, 2, then 4 (section 5.3);
     "full", all T, as DITTO; "corrected", the clip of T steps with the gradient of one. Adam moves
-    the noise's cosine "waves" or its "elements", as the paper does; see `Painter`.
+    the noise's cosine "waves" or its "elements", as the paper does; see `Asked`.
     `tags` ask the model for a kind of music, by names it was trained with; `guidance` says how
     strictly (w of classifier-free guidance, 1 = as the data goes) and does nothing without tags.
     """

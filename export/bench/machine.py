@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import platform
 import sys
 import time
 from collections.abc import Callable
@@ -12,6 +11,7 @@ from pathlib import Path
 
 import torch
 
+from segue.export.evaluation.control_sheet import processor
 from segue.server.worker import NICENESS
 
 MIB = 2**20
@@ -21,13 +21,8 @@ SPINS = 3  # products of a size, of which the fastest counts
 
 def name() -> str:
     """The processor, as the system calls it, and how many of it this process may use."""
-    lines: list[str] = []
-    with suppress(OSError):
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    named = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    model = named[0] if named else platform.processor() or platform.machine()
     usable = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count()
-    return f"{model}, {usable} processors"
+    return f"{processor()}, {usable} processors"
 
 
 def load() -> str:

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import soundfile
 
-from segue.export.evaluation.control_clips import DITTO_RATE, DITTO_STEPS
+from segue.export.evaluation.control_clips import plain_ditto
 from segue.export.evaluation.control_music import PHRASES, PLANS, curve, walk
 from segue.export.evaluation.control_targets import (
     GAP_SECONDS,
@@ -44,13 +44,7 @@ OURS, CM, DITTO = "CTM", "CM", "DITTO"
 SETTINGS: Mapping[str, dict[str, Any]] = {
     OURS: {},
     CM: {"decode_steps": 1, "surrogate": "one"},
-    DITTO: {
-        "surrogate": "full",
-        "decode_steps": DITTO_STEPS,
-        "gamma": 0.0,
-        "space": "elements",
-        "learning_rate": DITTO_RATE,
-    },
+    DITTO: plain_ditto(),
 }
 
 

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import soundfile
@@ -193,17 +194,21 @@ def tagged(studio: Studio, target: Target, settings: Settings, path: Path) -> Sh
     return named(studio, target, settings.model_copy(update={"iterations": 1}), path)
 
 
-def ditto(studio: Studio, target: Target, settings: Settings, path: Path) -> Sheet:
-    """Plain DITTO on our base weights: backpropagation through all the steps it decodes with."""
-    assert studio.base is not None, "the caller leaves DITTO out"
-    plain = {
+def plain_ditto() -> dict[str, Any]:
+    """The settings that make the product's search plain DITTO's."""
+    return {
         "surrogate": "full",
         "decode_steps": DITTO_STEPS,
         "gamma": 0.0,
         "space": "elements",
         "learning_rate": DITTO_RATE,
     }
-    request = studio.request(target, settings.model_copy(update=plain))
+
+
+def ditto(studio: Studio, target: Target, settings: Settings, path: Path) -> Sheet:
+    """Plain DITTO on our base weights: backpropagation through all the steps it decodes with."""
+    assert studio.base is not None, "the caller leaves DITTO out"
+    request = studio.request(target, settings.model_copy(update=plain_ditto()))
     return _product(studio.base, request, path)
 
 
