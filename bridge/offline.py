@@ -32,8 +32,8 @@ def choose_out(source: Path | None, out: Path | None, force: bool, keep: int = 1
 
 
 def numbered(clip: Path, number: int) -> Path:
-    """Where the engine puts the second, third, ... best clip: `clip-2.wav` beside `clip.wav`."""
-    return clip.with_name(f"{clip.stem}-{number}{clip.suffix}")
+    """Where the engine puts the second, third, ... best clip: `clip~2.wav` beside `clip.wav`."""
+    return clip.with_name(f"{clip.stem}~{number}{clip.suffix}")
 
 
 def run_offline(

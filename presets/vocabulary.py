@@ -71,6 +71,7 @@ class Settings(Word):
     seeds: int = Field(default=1, ge=1, le=MAX_SEEDS)  # tried side by side
     keep: int = Field(default=1, ge=1, le=MAX_SEEDS)  # best ones that differ, a clip each
     previews: bool = False  # unfinished clips to listen to while it runs
+    overlay: bool = False  # also what to lay over an untouched timeline, see `Result`
     slot: Id | None = None  # jobs of one slot start from the last one's noise
     tags: tuple[Tag, ...] = Field(default=(), max_length=16)
     guidance: float = Field(default=2.0, ge=1, le=MAX_GUIDANCE)
@@ -169,7 +170,9 @@ class Result(Word):
     `start_seconds` is where the clip belongs: the region's own start, or before it when music
     was made to its left. Of its `length_samples`, `new_samples` are new. `variations` are more
     clips of the same length, each worse than the one before it; `notes` say what could not be
-    done as asked.
+    done as asked. Where settings ask for an overlay and music was made outside the region, the
+    file at `overlay_path`, laid from `overlay_start_seconds` on over the untouched region, sounds
+    as the clip does: on a track of its own a whole clip would double the region.
     """
 
     type: Literal["result"] = "result"
@@ -187,6 +190,9 @@ class Result(Word):
     notes: tuple[str, ...] = ()
     taken_seconds: float = Field(ge=0)
     device: str
+    overlay_path: FilePath | None = None
+    overlay_start_seconds: float | None = None
+    variation_overlays: tuple[FilePath, ...] = ()  # one for each variation
 
 
 class Cancelled(Word):

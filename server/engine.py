@@ -9,6 +9,7 @@ from contextlib import closing
 from dataclasses import dataclass, field, replace
 from functools import cache, partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -26,8 +27,9 @@ from segue.presets.vocabulary import (
     Settings,
     State,
 )
-from segue.server.audio_file import Waveform, read_region, write_wav
+from segue.server.audio_file import Waveform, read_region
 from segue.server.clip import Clip, Gap, lay_out
+from segue.server.clip_files import overlay_path, variation, write_all
 from segue.server.ditto.canvas import Canvas
 from segue.server.ditto.clap import ClapBackend
 from segue.server.ditto.controls import intensity
@@ -46,6 +48,7 @@ from segue.server.ditto.weights import (
     load_generator,
 )
 from segue.server.framing import Frames, canvas_of
+from segue.server.overlay import has_overlay, overlays
 from segue.server.painter import Noise, Painter, best_that_differ
 from segue.server.preview import Previews
 from segue.server.render import Painted, Renderer
@@ -183,7 +186,9 @@ class Engine:
         waves = [renderer.wave(painted, row) for row in rows]
         on_progress(decoding.model_copy(update={"fraction": DECODED_SHARE}))
         paths = [out_path, *(variation(out_path, i + 2) for i in range(len(rows) - 1))]
-        _write_all(paths, waves)
+        files = dict(zip(paths, waves, strict=True))
+        places = self._lay_over(request, clip, files, start)
+        write_all(files)
         traces = [trace for gap in searched for trace in gap.traces]
         return Result(
             id=request.id,
@@ -200,7 +205,23 @@ class Engine:
             notes=notes(request, self.clap),
             taken_seconds=self.clock() - started,
             device=self.device,
+            **places,
         )
+
+    def _lay_over(
+        self, request: Request, clip: Clip, files: dict[Path, Waveform], start: float
+    ) -> dict[str, Any]:
+        """Add the overlays, if they are asked for and there are any; the result's fields."""
+        if not (request.settings.overlay and has_overlay(request.place)):
+            return {}
+        made, first = overlays(clip, list(files.values()))
+        paths = [overlay_path(path) for path in files]
+        files |= dict(zip(paths, made, strict=True))
+        return {
+            "overlay_path": str(paths[0]),
+            "overlay_start_seconds": start + first / clip.wave.sample_rate,
+            "variation_overlays": tuple(map(str, paths[1:])),
+        }
 
     def paint(
         self, request: Request, clip: Clip, on_progress: OnProgress, started: float, show: Show
@@ -318,24 +339,6 @@ def _clap(folder: Path, decoder: Path, device: torch.device) -> ClapBackend:
         raise SegueError(Code.NO_MODEL, f"{text}: export the model with its decoder")
     twin = load_decoder(decoder).to(device).requires_grad_(False)
     return ClapBackend.load(folder, twin).to(device)
-
-
-def variation(path: Path, number: int) -> Path:
-    """Where the second, third, ... best clip of a job goes: `clip-2.wav` beside `clip.wav`."""
-    return path.with_name(f"{path.stem}-{number}{path.suffix}")
-
-
-def _write_all(paths: list[Path], waves: list[Waveform]) -> None:
-    """All clips or none."""
-    written: list[Path] = []
-    try:
-        for path, wave in zip(paths, waves, strict=True):
-            write_wav(path, wave)
-            written.append(path)
-    except SegueError:
-        for path in written:
-            path.unlink(missing_ok=True)
-        raise
 
 
 def device_name(device: torch.device) -> str:

@@ -21,6 +21,7 @@ from segue.presets.vocabulary import (
     Result,
     SegueError,
 )
+from segue.server.clip_files import remove_all
 from segue.server.config import may_compile
 from segue.server.desk import Desk
 from segue.server.jobs import Job
@@ -104,7 +105,7 @@ class Worker:
         event = self._run(job)
         latest = self._desk.running
         if latest is not None and latest.cancelling:
-            self._desk.result_path(job.id).unlink(missing_ok=True)
+            remove_all(self._desk.result_path(job.id))
             event = Cancelled(id=job.id)
         if event is None:
             self._desk.release(job.id, self._clock())

@@ -152,22 +152,22 @@ def test_where_the_clip_goes(tone: Path) -> None:
 
 def test_more_clips_are_named_as_the_engine_does() -> None:
     """What is looked for before the job is what the job writes."""
-    from segue.server.engine import variation  # imports torch
+    from segue.server.clip_files import variation
 
     clip = Path("a/take.1.wav")
-    assert offline.numbered(clip, 2) == variation(clip, 2) == Path("a/take.1-2.wav")
+    assert offline.numbered(clip, 2) == variation(clip, 2) == Path("a/take.1~2.wav")
 
 
 def test_more_clips_lie_beside_the_first(tone: Path) -> None:
     """None of the numbered ones may exist either, and forcing never replaces the source."""
     out = tone.with_name("out.wav")
-    numbered = tone.with_name("out-3.wav")
+    numbered = tone.with_name("out~3.wav")
     numbered.touch()
     assert offline.choose_out(tone, out, False, keep=2) == out
-    with pytest.raises(SegueError, match=r"out-3\.wav exists: .*--force"):
+    with pytest.raises(SegueError, match=r"out~3\.wav exists: .*--force"):
         offline.choose_out(tone, out, False, keep=3)
     assert offline.choose_out(tone, out, True, keep=3) == out
-    with pytest.raises(SegueError, match=r"out-3\.wav exists: choose another --out$"):
+    with pytest.raises(SegueError, match=r"out~3\.wav exists: choose another --out$"):
         offline.choose_out(numbered, out, True, keep=3)
 
 

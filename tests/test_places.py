@@ -157,7 +157,7 @@ def test_the_best_that_differ(engine: Engine, tmp_path: Path) -> None:
     more = {"settings": {"seeds": 4, "keep": 2}}
     result, best = make(engine, tmp_path, RISE, new_seconds=2.0, **more)
     (other,) = result.variations
-    assert other == str(tmp_path / "out-2.wav")
+    assert other == str(tmp_path / "out~2.wav")
     assert not np.array_equal(soundfile.read(other)[0], best)
     singles = []
     for seed in range(1, 5):
@@ -166,6 +166,50 @@ def test_the_best_that_differ(engine: Engine, tmp_path: Path) -> None:
     singles.sort(key=lambda pair: pair[0])
     assert result.loss_last == pytest.approx(singles[0][0], rel=1e-4)
     np.testing.assert_allclose(best, singles[0][1], atol=1e-2)
+
+
+@pytest.mark.parametrize(
+    ("place", "new"), [({"kind": "outpaint", "side": "both"}, 1.5), ({"kind": "loop"}, 2.0)]
+)
+def test_an_overlay_completes_the_timeline(
+    engine: Engine, tmp_path: Path, source: dict[str, Any], place: dict[str, Any], new: float
+) -> None:
+    """Laid over the untouched region it sounds as the clip does; so do the variations'."""
+    settings = {"overlay": True, "seeds": 2, "keep": 2}
+    result, clip = make(engine, tmp_path, place, region=source, new_seconds=new, settings=settings)
+    assert result.overlay_path is not None
+    assert result.overlay_start_seconds is not None
+    offset = round(-result.start_seconds * RATE)
+    first = round((result.overlay_start_seconds - result.start_seconds) * RATE)
+    pairs = [(clip, result.overlay_path)]
+    pairs += [
+        (soundfile.read(path)[0], over)
+        for path, over in zip(result.variations, result.variation_overlays, strict=True)
+    ]
+    assert len(pairs) == 2
+    for whole, path in pairs:
+        timeline = np.zeros_like(whole)
+        timeline[offset : offset + len(MUSIC)] = MUSIC
+        over = soundfile.read(path)[0]
+        timeline[first : first + len(over)] += over
+        np.testing.assert_allclose(timeline, whole, atol=1e-6)
+        assert np.abs(over[0]).max() > 0
+
+
+def test_no_overlay_where_music_is_replaced(
+    engine: Engine, tmp_path: Path, source: dict[str, Any]
+) -> None:
+    """Taking the old music away by its opposite would need a track without effects."""
+    gaps = [{"start": 1.0, "length": 1.0}]
+    result, _ = make(
+        engine,
+        tmp_path,
+        {"kind": "inpaint", "gaps": gaps},
+        region=source,
+        settings={"overlay": True},
+    )
+    assert result.overlay_path is None
+    assert [path.name for path in sorted(tmp_path.iterdir())] == ["in.wav", "out.wav"]
 
 
 SLOT = {"iterations": 12, "slot": "knob", "surrogate": "one"}
