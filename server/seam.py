@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pyloudnorm
-from scipy.signal import correlate
 
-FADE_SECONDS = 0.2
+from segue.server.join import FADES_SECONDS, Join, crossfade, quietest
+
+FADE_SECONDS = max(FADES_SECONDS)
+CHANGE_SECONDS = 0.1  # in the middle of a gap, from one side's alignment to the other's
 MAX_SHIFT_SECONDS = 0.005
 MAX_GAIN_DB = 6.0
 BLOCK_SECONDS = 0.4  # ITU-R BS.1770 gating block: shorter audio has no loudness
@@ -28,32 +30,6 @@ def loudness_gain(reference: np.ndarray, made: np.ndarray, rate: int) -> float:
     return float(10 ** (np.clip(step_db, -MAX_GAIN_DB, MAX_GAIN_DB) / 20))
 
 
-def best_shift(reference: np.ndarray, made: np.ndarray, limit: int) -> int:
-    """Samples to skip in `made` so that it lines up best with `reference`.
-
-    reference: (n, channels); made: (n + 2 * limit, channels), whose middle is meant to match.
-    Returns 0 to 2 * limit; `limit` (no shift) when nothing correlates.
-    """
-    scores = sum(
-        correlate(made[:, c], reference[:, c], mode="valid") for c in range(reference.shape[1])
-    )
-    best = int(np.argmax(scores))
-    return best if scores[best] > 0 else limit
-
-
-def crossfade(leaving: np.ndarray, entering: np.ndarray) -> np.ndarray:
-    """Fade between two (n, channels) stretches at constant power.
-
-    The equal-power law is corrected by their correlation, so that what they share does not
-    swell: with fades a, b and correlation r the power is a^2 + b^2 + 2 r a b.
-    """
-    phase = (np.arange(len(leaving)) + 0.5) / len(leaving) * (np.pi / 2)
-    a, b = np.cos(phase)[:, None], np.sin(phase)[:, None]
-    energy = np.sqrt(np.sum(leaving**2) * np.sum(entering**2))
-    r = max(0.0, float(np.sum(leaving * entering) / energy)) if energy > 0 else 0.0
-    return (a * leaving + b * entering) / np.sqrt(1 + 2 * r * a * b)
-
-
 def fill(
     before: np.ndarray,
     made: np.ndarray,
@@ -70,26 +46,38 @@ def fill(
     made: (samples, channels), the gap beginning `lead` samples in, the known music rendered
     around it. Its loudness is corrected by how it renders the known music; or, with `carry` and
     where it is long enough, so that the gap's own music begins (and ends) as loud as the music
-    beside it. Returns the patch
-    and how many of its samples lie before the gap. Everything outside the patch stays the
-    producer's own samples.
+    beside it. Returns the patch and how many of its samples lie before the gap. Everything
+    outside the patch stays the producer's own samples.
     """
-    fade_in, fade_out = (min(round(FADE_SECONDS * rate), len(n) // 2) for n in (before, behind))
     sides = _carried if carry and new >= BLOCK_SECONDS * rate else _rendered
     made = made * _gains(*sides(before, made, behind, lead, new, rate), len(made), lead, new, rate)
+    reach = max(1, round(FADE_SECONDS * rate))
+    first, last = lead - min(reach, len(before)), lead + new + min(reach, len(behind))
+    limit = max(0, min(round(MAX_SHIFT_SECONDS * rate), first, len(made) - last))
+    left = quietest(before, made, lead, limit, rate, before=True) if len(before) else None
+    right = quietest(behind, made, lead + new, limit, rate, before=False) if len(behind) else None
+    patch = _aligned(made, lead, new, left, right, rate)
+    if left:
+        patch[: left.fade] = crossfade(before[-left.fade :], patch[: left.fade])
+    if right:
+        patch[-right.fade :] = crossfade(patch[-right.fade :], behind[: right.fade])
+    return patch, left.fade if left else 0
+
+
+def _aligned(
+    made: np.ndarray, lead: int, new: int, left: Join | None, right: Join | None, rate: int
+) -> np.ndarray:
+    """The gap and its fades, lined up on either side."""
+    sides = [side for side in (left, right) if side] or [Join(fade=0, shift=0)]
+    fade_in, fade_out = (side.fade if side else 0 for side in (left, right))
     start, length = lead - fade_in, fade_in + new + fade_out
-    limit = min(round(MAX_SHIFT_SECONDS * rate), start, len(made) - start - length)
-    at = start
-    if fade_in or fade_out:
-        known, place = (before[-fade_in:], start) if fade_in else (behind[:fade_out], lead + new)
-        around = made[place - limit : place + len(known) + limit]
-        at = start - limit + best_shift(known, around, limit)
-    patch = made[at : at + length].copy()
-    if fade_in:
-        patch[:fade_in] = crossfade(before[-fade_in:], patch[:fade_in])
-    if fade_out:
-        patch[-fade_out:] = crossfade(patch[-fade_out:], behind[:fade_out])
-    return patch, fade_in
+    one, other = (made[start + side.shift :][:length] for side in (sides[0], sides[-1]))
+    if sides[0].shift == sides[-1].shift:
+        return one.copy()
+    change = min(round(CHANGE_SECONDS * rate), new)
+    first = fade_in + (new - change) // 2
+    here = slice(first, first + change)
+    return np.concatenate((one[:first], crossfade(one[here], other[here]), other[here.stop :]))
 
 
 Gains = tuple[float | None, float | None]  # of the gap's two ends; None beside an open one
