@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.signal import correlate, find_peaks
 
-FADES_SECONDS = (0.2, 0.1, 0.05)
+FADES_SECONDS = (0.2, 0.14, 0.1, 0.07, 0.05, 0.03)
 ALIGNMENTS = 4  # listened to, the likeliest
 LIKELY = 0.7  # of the best one's correlation; where one alone has it, nothing else is listened to
 HEARD, STEP = 1024, 256  # samples of a spectrum, and from one to the next
@@ -31,15 +31,15 @@ def quietest(
     known: (n, channels), not empty, which ends (`before`) or begins at sample `at` of made,
     (samples, channels); made has `limit` samples, the furthest shift, beyond what is faded.
     """
-    longest = max(1, len(known) // 2)
-    fades = sorted({min(round(f * rate), longest) for f in FADES_SECONDS}, reverse=True)
+    longest = min(round(max(FADES_SECONDS) * rate), max(1, len(known) // 2))
     found = []
-    for fade in fades:
+    for fade in sorted({min(round(f * rate), longest) for f in FADES_SECONDS}, reverse=True):
         own = known[-fade:] if before else known[:fade]
         first = at - fade if before else at
         for shift in alignments(own, made[first - limit : first + fade + limit])[:ALIGNMENTS]:
             found.append(Join(fade=fade, shift=shift - limit))
-    return min(found, key=lambda join: _rise(_heard(known, made, at, join, before)))
+    beside = known[-longest - HEARD :] if before else known[: longest + HEARD]
+    return min(found, key=lambda join: _rise(_heard(beside, made, at, join, before)))
 
 
 def alignments(reference: np.ndarray, made: np.ndarray) -> list[int]:
@@ -70,14 +70,13 @@ def crossfade(leaving: np.ndarray, entering: np.ndarray) -> np.ndarray:
 
 
 def _heard(known: np.ndarray, made: np.ndarray, at: int, join: Join, before: bool) -> np.ndarray:
-    """What a join sounds like, with as much beside it as the longest fade and a spectrum take."""
-    around, n = max(len(known) // 2, HEARD), join.fade
-    at += join.shift
+    """What a join sounds like: the known samples given, and as many made ones as a spectrum has."""
+    n, at = join.fade, at + join.shift
     if before:
         fade = crossfade(known[-n:], made[at - n : at])
-        return np.concatenate((known[-around - n : -n], fade, made[at : at + HEARD]))
+        return np.concatenate((known[:-n], fade, made[at : at + HEARD]))
     fade = crossfade(made[at : at + n], known[:n])
-    return np.concatenate((made[max(0, at - HEARD) : at], fade, known[n : n + around]))
+    return np.concatenate((made[max(0, at - HEARD) : at], fade, known[n:]))
 
 
 def _rise(audio: np.ndarray) -> float:
