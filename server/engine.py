@@ -9,6 +9,7 @@ from contextlib import closing
 from dataclasses import dataclass, field, replace
 from functools import cache, partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -21,13 +22,14 @@ from segue.presets.vocabulary import (
     Code,
     Preview,
     Progress,
+    Region,
     Request,
     Result,
     SegueError,
     Settings,
     State,
 )
-from segue.server.audio_file import Waveform, read_region
+from segue.server.audio_file import Waveform, read_region, write_wav
 from segue.server.clip import Clip, Gap, lay_out
 from segue.server.clip_files import overlay_path, variation, write_all
 from segue.server.ditto.canvas import Canvas
@@ -118,6 +120,17 @@ class Engine:
             sketch=_sketch(folder / "decoder.safetensors", device),
             clap=_clap(clap, folder / "decoder.safetensors", device) if clap else None,
         )
+
+    def warm(self) -> None:
+        """One short job for nobody: what only a first one pays for has then been paid."""
+        rate = self.mel.sample_rate
+        with TemporaryDirectory() as folder:
+            source = Path(folder, "region.wav")
+            write_wav(source, Waveform(np.zeros((rate, 2)), rate, "PCM_16"))
+            region = Region(path=str(source), start_seconds=0, length_seconds=1)
+            settings = Settings(iterations=1, previews=True)
+            request = Request(id="warm", region=region, new_seconds=1, seed=0, settings=settings)
+            self.run(request, Path(folder, "clip.wav"), lambda progress: None)
 
     def quicken(self) -> None:
         """Make later jobs faster, see `SearchNetwork.compile`; from any thread."""

@@ -52,6 +52,10 @@ class Engine(Protocol):
         """Make the clip at `out_path`. Raises SegueError."""
         ...
 
+    def warm(self) -> None:
+        """Do, in a few seconds, what the first run would take longer for than later ones."""
+        ...
+
     def quicken(self) -> None:
         """Spend a minute, in another thread, on making later runs faster."""
         ...
@@ -94,8 +98,15 @@ class Worker:
             self.problem = error.text if isinstance(error, SegueError) else _foreign(error)
             self.state = "failed"
         else:
+            self._warm(self._engine)
             self.device = self._engine.device
             self.state = "ready"
+
+    def _warm(self, engine: Engine) -> None:
+        try:
+            engine.warm()
+        except Exception:  # the first job will say what is wrong, to whom it concerns
+            log.exception("the model could not be warmed up")
 
     def run_once(self, now: float) -> bool:
         """Run the next job to its end; False when none waits."""

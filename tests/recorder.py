@@ -64,6 +64,7 @@ class Recorder:
     ) -> None:
         self.requests: list[Request] = []
         self.started = threading.Event()
+        self.warmed = False
         self.quickened, self.quickened_again = threading.Event(), threading.Event()
         self._gate = gate
         self._error = error
@@ -86,6 +87,10 @@ class Recorder:
         assert request.seed is not None
         write_noise(out_path, request.seed)
         return result_of(request, out_path)
+
+    def warm(self) -> None:
+        """Remember that it was done."""
+        self.warmed = True
 
     def quicken(self) -> None:
         """Remember that the server had time for it."""

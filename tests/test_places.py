@@ -192,7 +192,7 @@ def test_an_overlay_completes_the_timeline(
         timeline[offset : offset + len(MUSIC)] = MUSIC
         over = soundfile.read(path)[0]
         timeline[first : first + len(over)] += over
-        np.testing.assert_allclose(timeline, whole, atol=1e-6)
+        np.testing.assert_allclose(timeline, whole, rtol=1e-6, atol=1e-6)
         assert np.abs(over[0]).max() > 0
 
 
@@ -210,6 +210,15 @@ def test_no_overlay_where_music_is_replaced(
     )
     assert result.overlay_path is None
     assert [path.name for path in sorted(tmp_path.iterdir())] == ["in.wav", "out.wav"]
+
+
+def test_warming_up_leaves_nothing_behind(engine: Engine, tmp_path: Path) -> None:
+    """Afterwards a clip is the same as without."""
+    _, cold = make(engine, tmp_path, RISE, new_seconds=2.0)
+    engine.warm()
+    _, warm = make(engine, tmp_path, RISE, new_seconds=2.0)
+    np.testing.assert_array_equal(cold, warm)
+    assert not engine.slots
 
 
 SLOT = {"iterations": 12, "slot": "knob", "surrogate": "one"}

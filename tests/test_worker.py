@@ -172,6 +172,23 @@ def test_load_that_fails(desk: Desk, error: Exception, problem: str) -> None:
     assert worker.problem in event.text
 
 
+def test_the_engine_is_warm_before_it_is_ready(desk: Desk) -> None:
+    """What only a first job would pay for is paid while loading; if that fails, jobs still run."""
+    engine = Recorder()
+    worker = Worker(desk, lambda: engine)
+    worker.load()
+    assert engine.warmed
+    assert worker.state == "ready"
+
+    class Cold(Recorder):
+        def warm(self) -> None:
+            raise OSError("no room for temporary files")
+
+    worker = Worker(desk, Cold)
+    worker.load()
+    assert worker.state == "ready"
+
+
 def test_stop_puts_the_job_back(desk: Desk) -> None:
     """A clean stop in mid-job returns within an iteration; the job waits, uncounted."""
     engine = Recorder(gate=threading.Event())
