@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import os
 import sys
 import threading
@@ -28,6 +29,7 @@ from segue.server.jobs import Job
 
 NICENESS = 10  # below the DAW and its audio
 REST_SECONDS = 10.0  # without a job, after the first one, before later ones are made faster
+TELL_SECONDS = 0.1  # at most so often: news take processor time in three programs
 STOP_SECONDS = 5.0  # an iteration takes under a second; loading cannot be interrupted
 MAX_TEXT = 500  # characters of a foreign exception
 
@@ -86,6 +88,8 @@ class Worker:
         self._clock = clock
         self._engine: Engine | None = None
         self._stopping = False
+        self._told: Progress | None = None
+        self._told_at = -math.inf
         self._worked = self._quickened = False
         self._thread = threading.Thread(target=self._loop, name="segue-worker", daemon=True)
 
@@ -156,7 +160,16 @@ class Worker:
             return Failure(id=job.id, code=Code.INTERNAL, text=text)
 
     def _on_progress(self, progress: Progress) -> None:
-        if self._desk.report(progress, self._clock()).cancelling or self._stopping:
+        """Pass it on if it says something new or the last one was a while ago."""
+        now, told = self._clock(), self._told
+        job = self._desk.running
+        said = told and (told.id, told.stage, told.preview)
+        if said != (progress.id, progress.stage, progress.preview) or (
+            now - self._told_at >= TELL_SECONDS
+        ):
+            job = self._desk.report(progress, now)
+            self._told, self._told_at = progress, now
+        if self._stopping or (job is not None and job.cancelling):
             raise InterruptedRunError
 
     def _loop(self) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import itertools
 import threading
 import time
 import wave
@@ -39,8 +40,8 @@ def desk(tmp_path: Path, hub: Transcript) -> Iterator[Desk]:
 
 
 def worker_with(desk: Desk, engine: Engine) -> Worker:
-    """A worker that has loaded an engine, without its thread."""
-    worker = Worker(desk, lambda: engine, clock=lambda: 0.0)
+    """A worker that has loaded an engine, without its thread; its clock takes whole seconds."""
+    worker = Worker(desk, lambda: engine, clock=itertools.count().__next__)
     worker.load()
     return worker
 
@@ -80,6 +81,21 @@ def test_job_runs_to_a_real_file(desk: Desk, hub: Transcript) -> None:
     assert hub.events[-1] == result_of(status.request, path)
     with wave.open(str(path)) as file:
         assert file.getnframes() == FRAMES
+
+
+def test_progress_is_told_in_measure(desk: Desk, hub: Transcript) -> None:
+    """While the clock stands still one progress a stage is told; a cancel is heard all the same."""
+    for name in ("a", "b"):
+        desk.submit(make_request(name), now=0.0)
+    engine = Saboteur(lambda job_id: job_id == "b" and desk.cancel("b", now=2.0), State.DECODING)
+    worker = Worker(desk, lambda: engine, clock=lambda: 0.0)
+    worker.load()
+    assert worker.run_once(now=1.0)
+    assert worker.run_once(now=2.0)
+    stages = [event.stage for event in hub.events if isinstance(event, Progress)]
+    expected = [State.OPTIMIZING, State.OPTIMIZING, State.DECODING]  # the first by the desk
+    assert stages == [State.QUEUED, State.QUEUED, *expected, *expected]
+    assert hub.events[-1] == Cancelled(id="b")
 
 
 def test_nothing_to_do(desk: Desk) -> None:
