@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
@@ -14,6 +15,8 @@ from segue.server.clip import Clip, Gap
 from segue.server.ditto.canvas import Canvas
 from segue.server.ditto.mel import MelConfig, MelScale
 from segue.server.framing import Frames, audio_of
+
+EDGE_FRAMES = 16  # decoded and thrown away: at its ends a decoder knows only one side
 
 
 @dataclass(frozen=True)
@@ -41,11 +44,22 @@ class Renderer:
         samples = clip.wave.samples.copy()
         for each in painted:
             start, stop, unit = each.gap.start, each.gap.stop, each.frames.samples
+            head, tail = self._needed(each)
             mel = self.scale.restore(each.canvas.mel[row])
+            mel = mel[:, each.frames.head - head : each.frames.head + each.frames.new + tail]
             made = audio_of(mel, self.decode, self.mel, rate, clip.wave.channels)
             before = clip.samples(start - round(each.frames.left * unit), start)
             behind = clip.samples(stop, stop + round(each.frames.right * unit))
-            lead, new = round(each.frames.head * unit), stop - start
+            lead, new = round(head * unit), stop - start
             patch, fade = seam.fill(before, made, behind, lead, new, rate, carry=self.carry)
             samples[np.arange(start - fade, start - fade + len(patch)) % len(samples)] = patch
         return replace(clip.wave, samples=samples)
+
+    def _needed(self, painted: Painted) -> tuple[int, int]:
+        """Frames beside a gap to decode: what is faded, or all, where loudness is compared."""
+        frames, gap, rate = painted.frames, painted.gap, self.clip.wave.sample_rate
+        if not seam.carries(self.carry, gap.stop - gap.start, rate):
+            return frames.head, frames.tail
+        faded = (seam.FADE_SECONDS + seam.MAX_SHIFT_SECONDS) * rate / frames.samples
+        most = math.ceil(faded) + EDGE_FRAMES
+        return min(frames.head, most), min(frames.tail, most)

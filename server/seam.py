@@ -30,6 +30,11 @@ def loudness_gain(reference: np.ndarray, made: np.ndarray, rate: int) -> float:
     return float(10 ** (np.clip(step_db, -MAX_GAIN_DB, MAX_GAIN_DB) / 20))
 
 
+def carries(carry: bool, new: int, rate: int) -> bool:
+    """Whether a gap is long enough to have the loudness of the music beside it carried into it."""
+    return carry and new >= BLOCK_SECONDS * rate
+
+
 def fill(
     before: np.ndarray,
     made: np.ndarray,
@@ -49,7 +54,7 @@ def fill(
     beside it. Returns the patch and how many of its samples lie before the gap. Everything
     outside the patch stays the producer's own samples.
     """
-    sides = _carried if carry and new >= BLOCK_SECONDS * rate else _rendered
+    sides = _carried if carries(carry, new, rate) else _rendered
     made = made * _gains(*sides(before, made, behind, lead, new, rate), len(made), lead, new, rate)
     reach = max(1, round(FADE_SECONDS * rate))
     first, last = lead - min(reach, len(before)), lead + new + min(reach, len(behind))
