@@ -18,7 +18,7 @@ if TYPE_CHECKING:  # torch and the rooms are imported when the command runs
 
 BENCH = Path("bench")
 PRESET, QUICK_PRESET = "continue", "sketch"  # of the server's clips; the first is our default
-QUICK_SECONDS = 1.0
+QUICK_SECONDS, QUICK_QUEUE = 1.0, 3
 
 
 def bench(
@@ -41,6 +41,9 @@ def bench(
     server: Annotated[
         bool, typer.Option("--server/--no-server", help="Start one, and ask it over OSC.")
     ] = True,
+    queue: Annotated[
+        int, typer.Option(min=0, help="Short clips that the server is asked for at once.")
+    ] = 20,
     out: Annotated[Path, typer.Option(help="Folder to write to.")] = BENCH,
     quick: Annotated[bool, typer.Option("--quick", help="A little of everything.")] = False,
 ) -> None:
@@ -62,7 +65,8 @@ def bench(
     config = config.quick() if quick else config
     try:
         region = prepare_region(out)
-        served = _served(model, region, out, config.repeat, quick=quick) if server else None
+        queue = min(queue, QUICK_QUEUE) if quick else queue
+        served = _served(model, region, out, config.repeat, queue, quick=quick) if server else None
         for table in _in_a_worker(lambda: _tables(model, region, out, config, served, compiled)):
             _show(table)
     except OSError as error:
@@ -78,7 +82,7 @@ def _numbers(text: str) -> tuple[float, ...]:
         raise SegueError(Code.BAD_REQUEST, text) from error
 
 
-def _served(model: str, region: Path, out: Path, repeat: int, *, quick: bool) -> Served:
+def _served(model: str, region: Path, out: Path, repeat: int, queue: int, *, quick: bool) -> Served:
     from tempfile import TemporaryDirectory
 
     from segue.bridge.transport import Order, serve_clips
@@ -94,7 +98,7 @@ def _served(model: str, region: Path, out: Path, repeat: int, *, quick: bool) ->
     with TemporaryDirectory(prefix="segue-bench-") as data:
         options = ("--model", model, "--data", data)
         with (out / "server.log").open("w", encoding="utf-8") as log:
-            served = serve_clips(options, order, 1 + repeat, log, resident_mib)
+            served = serve_clips(options, order, 1 + repeat, queue, log, resident_mib)
     typer.echo(f"the server's first clip: {served.first_sound:.4g} s after its start")
     return served
 
@@ -146,7 +150,7 @@ def _tables(
         transport={(CONTINUED, OURS): served.transport} if served is not None else {},
         compiled=compiled,
     )
-    found = suite.run()
+    found = list(suite.run())
     table = start_table(load_seconds, idle, _figures(served), suite.note())
     table.write(out)
     return [*found, table]
@@ -169,6 +173,20 @@ def _figures(served: Served | None) -> dict[str, float | None]:
         "server: later clips, least s": min(waits),
         "server: later clips, most s": max(waits),
         "server: later clips, without the engine, median s": served.transport,
+        **_queue(served.queued),
+    }
+
+
+def _queue(ends: tuple[float, ...]) -> dict[str, float | None]:
+    """What a short clip costs at the beginning of a queue and at its end."""
+    if len(ends) < 2:
+        return {}
+    costs = [after - before for before, after in zip((0.0, *ends), ends, strict=False)]
+    half, name = len(costs) // 2, f"server: queue of {len(ends)} short clips"
+    return {
+        f"{name}, s in all": ends[-1],
+        f"{name}, median s of its first half": statistics.median(costs[:half]),
+        f"{name}, median s of its second half": statistics.median(costs[half:]),
     }
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import statistics
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO
 
@@ -21,6 +21,7 @@ from segue.presets.vocabulary import Code, Health, Result, SegueError, Status
 
 POLL_SECONDS = 0.02  # while the model loads
 SEED = 7
+SHORT_PRESET, SHORT_SECONDS = "sketch", 1.0  # of the clips of a queue
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,13 +51,15 @@ class Answer:
 class Served:
     """Seconds until server and bridge listen, then until the model is loaded; memory then.
 
-    The first answer is that of a server that has made nothing yet.
+    The first answer is that of a server that has made nothing yet. `queued`: from asking for many
+    short clips at once to the end of each.
     """
 
     start: float
     load: float
     idle_mib: float | None
     answers: tuple[Answer, ...]
+    queued: tuple[float, ...] = ()
 
     @property
     def first_sound(self) -> float:
@@ -79,25 +82,43 @@ class Client(Daw):
 
     def clip(self, job_id: str, order: Order) -> float:
         """Have a clip made; the seconds from asking to the answer. Raises SegueError."""
-        place = (str(order.region), 0.0, order.length_seconds, order.new_seconds)
-        packet = addresses.write(addresses.OUTPAINT, job_id, *place, SEED, order.preset)
-        begun = self._clock()
+        packet, begun = _packet(job_id, order), self._clock()
         for address, args in self._answers(packet, JOB_SECONDS):
             if address == addresses.DONE.address and args[0] == job_id:
                 return self._clock() - begun
         raise AssertionError("unreachable: answers end with an error")
+
+    def clips(self, count: int, order: Order) -> tuple[float, ...]:
+        """Ask for many at once; the seconds from then to the end of each. Raises SegueError."""
+        *others, last = (_packet(f"queued-{i}", order) for i in range(count))
+        begun, ends = self._clock(), list[float]()
+        for packet in others:
+            self._socket.sendto(packet, self._bridge)
+        for address, _ in self._answers(last, JOB_SECONDS):
+            if address == addresses.DONE.address:
+                ends.append(self._clock() - begun)
+            if len(ends) == count:
+                break
+        return tuple(ends)
+
+
+def _packet(job_id: str, order: Order) -> bytes:
+    place = (str(order.region), 0.0, order.length_seconds, order.new_seconds)
+    return addresses.write(addresses.OUTPAINT, job_id, *place, SEED, order.preset)
 
 
 def serve_clips(
     options: tuple[str, ...],
     order: Order,
     count: int,
+    queue: int,
     log: IO[str],
     resident_mib: Callable[[int], float | None],
     clock: Callable[[], float] = time.perf_counter,
 ) -> Served:
-    """Start a server with `options`, have `count` clips made, and stop it. Raises SegueError.
+    """Start a server with `options`, have `count` clips made, then `queue` short ones, and stop it.
 
+    Raises SegueError.
     `resident_mib` says how much memory a process holds.
     """
     begun = clock()
@@ -109,9 +130,17 @@ def serve_clips(
         client = Client(pair.osc_port, pair.check, clock)
         try:
             answers = tuple(_answer(client, pair, f"bench-{i}", order) for i in range(count))
+            short = replace(order, new_seconds=SHORT_SECONDS, preset=SHORT_PRESET)
+            queued = client.clips(queue, short) if queue else ()
         finally:
             client.close()
-    return Served(start=listening - begun, load=loaded - listening, idle_mib=idle, answers=answers)
+    return Served(
+        start=listening - begun,
+        load=loaded - listening,
+        idle_mib=idle,
+        answers=answers,
+        queued=queued,
+    )
 
 
 def _loaded(pair: Pair, clock: Callable[[], float]) -> Health:

@@ -259,6 +259,9 @@ def test_a_quick_run_leaves_every_table(engine: Engine, region: Path, tmp_path: 
     assert len(said) == 3 + 2 + 4
 
 
+NTH = ("first", "second")
+
+
 @pytest.mark.slow
 def test_the_command_asks_a_real_server(tiny_model: Path, tmp_path: Path) -> None:
     """`segue bench --quick`: processes, OSC, and the time between the two."""
@@ -271,6 +274,8 @@ def test_the_command_asks_a_real_server(tiny_model: Path, tmp_path: Path) -> Non
     figures = {name: float(value) for name, value in (line.split("\t") for line in lines)}
     assert figures["server: first clip, OSC to OSC, s"] > 0
     assert figures["server: later clips, without the engine, median s"] > 0
+    halves = [figures[f"server: queue of 3 short clips, median s of its {n} half"] for n in NTH]
+    assert 0 < sum(halves) <= figures["server: queue of 3 short clips, s in all"]
     header, ours = (tmp_path / "out" / "bench.tsv").read_text().splitlines()[1:3]
     said_of_ours = dict(zip(header.split("\t"), ours.split("\t"), strict=True))
     assert float(said_of_ours["transport"]) > 0

@@ -88,9 +88,14 @@ class Bench:
     compiled: bool = False
     busy: str = field(default_factory=machine.load)
 
-    def run(self) -> list[Table]:
-        """Write all tables and pictures; the first table is that of the tasks."""
-        device, config = self.engine.torch_device, self.config
+    def run(self) -> Iterator[Table]:
+        """Write each table, and the pictures, as soon as it is known; that of the tasks first."""
+        for table in self._measured():
+            table.write(self.out)
+            yield table
+
+    def _measured(self) -> Iterator[Table]:
+        device, config, note = self.engine.torch_device, self.config, self.note()
         now = machine.clock(device)
         with TemporaryDirectory(prefix="segue-bench-") as scratch:
             path = Path(scratch) / "clip.wav"
@@ -98,25 +103,20 @@ class Bench:
             def timed(jobs: Iterable[Job]) -> list[Measured]:
                 return [self._timed(job, path, now) for job in jobs]
 
+            main = timed(self._jobs())
+            picture.draw(main, self.out / "bench.png", f"What a clip costs on {self._device}")
+            yield tables.task_table(main, self.transport, note)
             sizes = config.products or machine.PRODUCTS[device.type]
             rate, size = machine.matmul_rate(device, sizes, now)
             half, _ = machine.matmul_rate(device, sizes, now, torch.bfloat16)
-            main, seeds, lengths = timed(self._jobs()), timed(self._seeds()), timed(self._lengths())
             flops = [floor.count(each.job.engine, each.job.request, path) for each in main]
+            yield tables.floor_table(zip(main, flops, strict=True), rate, size, half, note)
+            yield tables.seed_table(timed(self._seeds()), note)
+            lengths = timed(self._lengths())
+            self._draw_lengths(lengths)
+            yield tables.length_table(lengths, note)
         unet = network_cost(config.unet, device, config.repeat, now)
-        note = self.note()
-        found = [
-            tables.task_table(main, self.transport, note),
-            tables.floor_table(zip(main, flops, strict=True), rate, size, half, note),
-            tables.seed_table(seeds, note),
-            tables.length_table(lengths, note),
-            paper_table(main, unet, rate, note),
-        ]
-        for table in found:
-            table.write(self.out)
-        picture.draw(main, self.out / "bench.png", f"What a clip costs on {self._device}")
-        self._draw_lengths(lengths)
-        return found
+        yield paper_table(main, unet, rate, note)
 
     def _timed(self, job: Job, path: Path, now: Callable[[], float]) -> Measured:
         full = job.method == DITTO and not job.extrapolated
