@@ -65,6 +65,27 @@ def test_a_corrected_loss_is_that_of_the_clip() -> None:
     assert (plain - corrected).abs().min() > 0.01
 
 
+def test_a_correction_serves_twice() -> None:
+    """The second call takes what the later steps changed at the first; the third asks them anew."""
+    made, canvas = painting(Settings(iterations=2, decode_steps=3))
+    calls: list[float] = []
+    search = made.search
+
+    def counted(x_t: Tensor, t: Tensor) -> Tensor:
+        calls.append(float(t[0]))
+        return search(x_t, t)
+
+    made.search = counted
+    corrected = Asked(made, canvas, 0, ()).objectives()[-1]
+    x_T = made.noise.draw()
+    first, second, third = (corrected(x) for x in (x_T, x_T, 2 * x_T))
+    torch.testing.assert_close(first, second)
+    assert len(calls) == 3 + 1 + 3
+    ts = even_grid(SCHEDULE, 3)
+    x_0 = decode_multistep(made.denoiser, SCHEDULE, 2 * x_T, ts)
+    torch.testing.assert_close(third, outpaint.loss(x_0, canvas.mel, canvas.pinned))
+
+
 def test_one_step_needs_no_correction() -> None:
     """All iterations look at the same, so that the best of them is one search's."""
     made, canvas = painting(Settings(iterations=4, decode_steps=1))
