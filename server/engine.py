@@ -29,7 +29,7 @@ from segue.presets.vocabulary import (
     Settings,
     State,
 )
-from segue.server.audio_file import Waveform, read_region, write_wav
+from segue.server.audio_file import Waveform, cut_off_db, read_region, write_wav
 from segue.server.clip import Clip, Gap, lay_out
 from segue.server.clip_files import overlay_path, variation, write_all
 from segue.server.ditto.canvas import Canvas
@@ -215,7 +215,7 @@ class Engine:
             seed=request.seed,
             loss_first=sum(trace[0] for trace in traces) / len(traces),
             loss_last=float(best[rows[0]]),
-            notes=notes(request, self.clap),
+            notes=(*notes(request, self.clap), *_cut_off(waves)),
             taken_seconds=self.clock() - started,
             device=self.device,
             **places,
@@ -321,6 +321,15 @@ class Engine:
             self.slots.move_to_end(slot)
             while len(self.slots) > MAX_SLOTS:
                 self.slots.popitem(last=False)
+
+
+def _cut_off(waves: list[Waveform]) -> tuple[str, ...]:
+    """What to do about clips that are louder than their format can say."""
+    over = max(map(cut_off_db, waves))
+    if over <= 0:
+        return ()
+    text = f"the clip is {over:.1f} dB louder than its file can hold, and cut off there"
+    return (f"{text}: export the region softer, or as 32-bit float",)
 
 
 def _sketch(decoder: Path, device: torch.device) -> Callable[[Tensor], np.ndarray] | None:

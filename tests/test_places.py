@@ -221,6 +221,18 @@ def test_warming_up_leaves_nothing_behind(engine: Engine, tmp_path: Path) -> Non
     assert not engine.slots
 
 
+@pytest.mark.parametrize(("subtype", "told"), [("PCM_16", True), ("FLOAT", False)])
+def test_a_clip_that_is_cut_off_is_told(
+    engine: Engine, tmp_path: Path, source: dict[str, Any], subtype: str, told: bool
+) -> None:
+    """An untrained model is far too loud for 16 bits; floats hold it."""
+    soundfile.write(source["path"], MUSIC, RATE, subtype=subtype)
+    result, clip = make(engine, tmp_path, {"kind": "outpaint"}, region=source, new_seconds=1.0)
+    assert (np.abs(clip).max() > 1) != told
+    assert [note for note in result.notes if "cut off" in note] == list(result.notes)
+    assert bool(result.notes) == told
+
+
 SLOT = {"iterations": 12, "slot": "knob", "surrogate": "one"}
 
 
