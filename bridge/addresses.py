@@ -2,55 +2,27 @@
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass
-from enum import StrEnum
+from segue.bridge.grammar import MAX_REPLY_BYTES, Argument, Direction, Row, read, read_many, write
+from segue.presets.vocabulary import Code
 
-from segue.bridge import osc
-from segue.presets.vocabulary import Code, SegueError
+__all__ = ["MAX_REPLY_BYTES", "Argument", "Direction", "Row", "read", "read_many", "write"]
 
 DEFAULT_OSC_PORT = 9137  # 8000, 9000 and 11000 are taken by other music software
 PREFIX = "/segue/"
-MAX_REPLY_BYTES = 1400  # stays below the Ethernet MTU: never fragmented, never EMSGSIZE
 MAX_ECHOED_ID_BYTES = 256
 DRAW_SEED = -1
+MAX_ROWS_A_MESSAGE = 64
+MAX_MISSING = 64  # numbers in one message
+BEGIN_ITSELF = -1  # among the numbers of missing rows
 
-
-class Direction(StrEnum):
-    """Who sends a message."""
-
-    TO_SEGUE = "to Segue"
-    TO_DAW = "to the DAW"
-
-
-@dataclass(frozen=True, slots=True)
-class Argument:
-    """One argument: `tag` is the OSC type tag it is sent with."""
-
-    name: str
-    tag: str
-    optional: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """One address in one direction, its arguments in order and what it means."""
-
-    direction: Direction
-    address: str
-    arguments: tuple[Argument, ...]
-    meaning: str
-
-    @property
-    def signature(self) -> str:
-        """The arguments as people read them: `s:id d:start_seconds [i:seed]`."""
-        named = ((f"{a.tag}:{a.name}", a.optional) for a in self.arguments)
-        return " ".join(f"[{text}]" if optional else text for text, optional in named)
-
-
-_ID = Argument("id", "s")
+_ID = Argument("id", "s", names_job=True)
+_ANY_ID = Argument("id", "s")
 _PATH = Argument("path", "s")
 _START = Argument("start_seconds", "d")
+_WHAT = Argument("what", "s")
+_TOTAL = Argument("total", "i")
+_PORT = Argument("port", "i", optional=True)
+_OVERLAY = (Argument("overlay_path", "s"), Argument("overlay_start_seconds", "d"))
 
 _PREVIEWS = Argument("previews", "i", optional=True)
 
@@ -98,6 +70,45 @@ MAKE = Row(
     "above 0, and start with the region; an empty text asks for nothing.",
 )
 CANCEL = Row(Direction.TO_SEGUE, "/segue/cancel", (_ID,), "Stops a job.")
+BEGIN = Row(
+    Direction.TO_SEGUE,
+    "/segue/rows/begin",
+    (
+        _ID,
+        _WHAT,
+        _TOTAL,
+        Argument("unit", "s", optional=True),
+        Argument("scale", "s", optional=True),
+        Argument("first_beat", "d", optional=True),
+    ),
+    "Announces rows of numbers for the order that will have this id: `intensity` (time, level) and "
+    "`melody` (start, length, pitch), from the beginning of the new music; `gaps` (start, length) "
+    "and `tempo` (seconds, bpm, beats a bar), from the region's start, which is `first_beat` beats "
+    "into its bar. The unit is `seconds`, `beats`, `bars` or `share`, and always seconds for "
+    "`tempo`; the scale of levels `db`, `share` or `dbfs`. Another begin begins anew.",
+)
+ADD = Row(
+    Direction.TO_SEGUE,
+    "/segue/rows/add",
+    (_ID, _WHAT, Argument("first", "i"), Argument("numbers", "d", many=True)),
+    f"At most {MAX_ROWS_A_MESSAGE} rows, one after the other, from row number `first` on, which "
+    "counts from 0. Begin, add and end may come in any order, and again.",
+)
+END = Row(
+    Direction.TO_SEGUE,
+    "/segue/rows/end",
+    (_ID, _WHAT, _TOTAL),
+    "Asks whether all rows are there. An order takes every list of its id, over a bpm and a "
+    "preset's own; where rows are missing it is refused.",
+)
+SUBSCRIBE = Row(
+    Direction.TO_SEGUE,
+    "/segue/subscribe",
+    (_PORT,),
+    "The sender, or that UDP port of its host, hears of every job, and that port whatever the "
+    "sender does, for 60 seconds after the sender's last message.",
+)
+UNSUBSCRIBE = Row(Direction.TO_SEGUE, "/segue/unsubscribe", (_PORT,), "Ends that.")
 WELCOME = Row(
     Direction.TO_DAW,
     "/segue/hello",
@@ -110,6 +121,19 @@ PROGRESS = Row(
     "/segue/job/progress",
     (_ID, Argument("fraction", "d"), Argument("stage", "s")),
     "How far the job is, from 0 to 1; sent many times.",
+)
+ACK = Row(
+    Direction.TO_DAW,
+    "/segue/rows/ack",
+    (_ID, _WHAT, _TOTAL),
+    "All rows are there; it follows by itself where some came after the end.",
+)
+MISSING = Row(
+    Direction.TO_DAW,
+    "/segue/rows/missing",
+    (_ID, _WHAT, Argument("first", "i", many=True)),
+    f"Send {MAX_ROWS_A_MESSAGE} rows from each of these numbers on (as far as there are so many), "
+    f"then the end; {BEGIN_ITSELF} stands for the begin. At most {MAX_MISSING} numbers.",
 )
 PREVIEW = Row(
     Direction.TO_DAW,
@@ -125,6 +149,13 @@ PREVIEW = Row(
     "The clip as it would be now, roughly decoded; written over by the next one, and gone when "
     "the job has ended.",
 )
+VARIATION = Row(
+    Direction.TO_DAW,
+    "/segue/job/variation",
+    (_ID, Argument("number", "i"), _PATH, *_OVERLAY),
+    "Comes before done for each further clip that a preset keeps, from number 2 on: as long as "
+    "the clip of done, and at the same place.",
+)
 DONE = Row(
     Direction.TO_DAW,
     "/segue/job/done",
@@ -135,18 +166,24 @@ DONE = Row(
         Argument("length_samples", "h"),
         Argument("sample_rate", "i"),
         Argument("seed", "i"),
+        *_OVERLAY,
     ),
-    "The clip, region and new music in one WAV, and where on the timeline it starts.",
+    "The clip, region and new music in one WAV, and where on the timeline it starts. The overlay "
+    "is for another track: laid over the untouched region it sounds as the clip does. Where the "
+    "clip replaces what is there it is empty.",
 )
 CANCELLED = Row(Direction.TO_DAW, "/segue/job/cancelled", (_ID,), "The job was stopped.")
 ERROR = Row(
     Direction.TO_DAW,
     "/segue/error",
-    (_ID, Argument("code", "s"), Argument("text", "s")),
+    (_ANY_ID, Argument("code", "s"), Argument("text", "s")),
     "What went wrong and what to do; the id is empty where none is known.",
 )
 
-ROWS = (HELLO, OUTPAINT, MAKE, CANCEL, WELCOME, ACCEPTED, PROGRESS, PREVIEW, DONE, CANCELLED, ERROR)
+ROWS = (
+    *(HELLO, OUTPAINT, MAKE, CANCEL, BEGIN, ADD, END, SUBSCRIBE, UNSUBSCRIBE),
+    *(WELCOME, ACCEPTED, PROGRESS, PREVIEW, VARIATION, DONE, CANCELLED, ACK, MISSING, ERROR),
+)
 INCOMING = {row.address: row for row in ROWS if row.direction is Direction.TO_SEGUE}
 OUTGOING = {row.address: row for row in ROWS if row.direction is Direction.TO_DAW}
 
@@ -158,58 +195,6 @@ def markdown_table() -> str:
         cells = (row.direction, f"`{row.address}`", f"`{row.signature}`", row.meaning)
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
-
-
-def read(row: Row, args: tuple[osc.Value, ...]) -> dict[str, str | int | float]:
-    """Arguments by name; an optional one left out, or sent as nil, is absent.
-
-    Any numeric tag serves where a number is meant; arguments beyond the row's are ignored.
-    Raises SegueError(BAD_REQUEST) whose text starts with the argument's name.
-    """
-    values: dict[str, str | int | float] = {}
-    for place, argument in enumerate(row.arguments):
-        value = args[place] if place < len(args) else None
-        if value is not None:
-            values[argument.name] = _meant(argument, value)
-        elif not argument.optional:
-            raise _bad(argument, f"is missing; send {row.address} {row.signature}")
-    return values
-
-
-def _meant(argument: Argument, value: osc.Value) -> str | int | float:
-    if argument.tag == "s":
-        if isinstance(value, str):
-            return value
-        raise _bad(argument, "send a string")
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        raise _bad(argument, "send a finite number")
-    if argument.tag == "d":
-        return float(value)
-    if value != int(value):
-        raise _bad(argument, "send a whole number")
-    return int(value)
-
-
-def _bad(argument: Argument, text: str) -> SegueError:
-    return SegueError(Code.BAD_REQUEST, f"{argument.name}: {text}")
-
-
-def write(row: Row, *values: str | int | float) -> bytes:
-    """One packet; optional arguments at the end may be left out.
-
-    ValueError where a value does not fit its tag, or all of them not the row or the datagram.
-    """
-    needed = sum(not argument.optional for argument in row.arguments)
-    if not needed <= len(values) <= len(row.arguments):
-        raise ValueError(f"{row.address} takes {row.signature}, not {len(values)} values")
-    tags = (argument.tag for argument in row.arguments)
-    packet = osc.encode(row.address, *zip(tags, values, strict=False))
-    if len(packet) > MAX_REPLY_BYTES:
-        raise ValueError(
-            f"{row.address} would need {len(packet)} bytes, more than the {MAX_REPLY_BYTES}"
-            " of one datagram"
-        )
-    return packet
 
 
 def write_error(job_id: str, code: Code, text: str) -> bytes:

@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import signal
+import time
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 
 from segue.bridge.addresses import DEFAULT_OSC_PORT
-from segue.bridge.client import ServerClient
+from segue.bridge.client import ServerClient, port_of
 from segue.bridge.commands import Cancel, Command, Hello, Sender, Submit
+from segue.bridge.port_file import Ports, announced, default_path
 from segue.bridge.ports import HOST, UdpPort
 from segue.bridge.session import Outcome, Reply, Session
+from segue.bridge.tcp_port import TcpPort
 from segue.presets.library import load_preset, preset_names
 from segue.presets.vocabulary import Code, Event, SegueError
 
 MAX_WAITING_COMMANDS = 1024
+PORT_TRIES = 16  # to find one that is free for UDP and TCP
 
 LOGGER = logging.getLogger("segue.bridge")
 
@@ -24,8 +29,10 @@ LOGGER = logging.getLogger("segue.bridge")
 class Bridge:
     """Wires session, client and port together. Belongs to one event loop."""
 
-    def __init__(self, server_url: str) -> None:
+    def __init__(self, server_url: str, clock: Callable[[], float] = time.monotonic) -> None:
         self.port = UdpPort(self.receive)
+        self.stream_port = TcpPort(self.receive, self._leave)
+        self._clock = clock
         self.session = Session({name: load_preset(name) for name in preset_names()})
         self._client = ServerClient(server_url, self._on_event, self.session.open_ids)
         self._commands: asyncio.Queue[Command] = asyncio.Queue(MAX_WAITING_COMMANDS)
@@ -33,7 +40,7 @@ class Bridge:
     async def run(self, osc_port: int, ready: Callable[[int], None], stop: asyncio.Event) -> None:
         """Serve until `stop` is set. Raises SegueError if the port cannot be had."""
         try:
-            await self.port.open(osc_port)
+            await self._open(osc_port)
             ready(self.port.port)
             async with asyncio.TaskGroup() as group:
                 tasks = [group.create_task(job) for job in (self._work(), self._client.follow())]
@@ -42,23 +49,44 @@ class Bridge:
                     task.cancel()
         finally:
             self.port.close()
+            self.stream_port.close()
             await self._client.close()
 
     def receive(self, data: bytes, sender: Sender) -> None:
-        """Take one datagram: answer it, or queue what it asks of the server."""
-        for each in self.session.receive(data, sender):
-            if isinstance(each, Reply):
-                self.port.send(each)
-                continue
-            try:
-                self._commands.put_nowait(each)
-            except asyncio.QueueFull:
+        """Take one packet: answer it, or queue what it asks of the server, all of it or nothing."""
+        found = self.session.receive(data, sender, self._clock())
+        commands = [each for each in found if not isinstance(each, Reply)]
+        self._send([each for each in found if isinstance(each, Reply)])
+        has_room = self._commands.qsize() + len(commands) <= MAX_WAITING_COMMANDS
+        for command in commands:
+            if has_room:
+                self._commands.put_nowait(command)
+            else:
                 text = f"{MAX_WAITING_COMMANDS} messages wait for the server: send it again later"
-                self._answer(each, SegueError(Code.QUEUE_FULL, text))
+                self._answer(command, SegueError(Code.QUEUE_FULL, text))
+
+    async def _open(self, osc_port: int) -> None:
+        """UDP and TCP on the same number; where any will do, one that is free for both."""
+        for tries_left in reversed(range(PORT_TRIES)):
+            await self.port.open(osc_port)
+            try:
+                await self.stream_port.open(self.port.port)
+                return
+            except SegueError:
+                self.port.close()
+                if osc_port or not tries_left:
+                    raise
+
+    def _leave(self, sender: Sender) -> None:
+        self.session.leave(sender)
+
+    def _send(self, replies: list[Reply]) -> None:
+        for reply in replies:
+            port = self.stream_port if reply.to.stream else self.port
+            port.send(reply)
 
     def _on_event(self, event: Event) -> None:
-        for reply in self.session.handle(event):
-            self.port.send(reply)
+        self._send(self.session.handle(event, self._clock()))
 
     async def _work(self) -> None:
         """One command after the other, so that a cancel cannot overtake its job."""
@@ -67,8 +95,7 @@ class Bridge:
             self._answer(command, await self._outcome(command))
 
     def _answer(self, command: Command, outcome: Outcome) -> None:
-        for reply in self.session.answer(command, outcome):
-            self.port.send(reply)
+        self._send(self.session.answer(command, outcome, self._clock()))
         # Events that came before the session listened for them are found by asking.
         if not isinstance(command, Hello):
             self._client.look()
@@ -97,15 +124,20 @@ def run_bridge(
 ) -> None:
     """Run the bridge until SIGINT or SIGTERM; print and pass to `ready` the port that is bound.
 
-    `osc_port` 0 takes any free one. Raises SegueError if the port or the URL is no good.
+    `osc_port` 0 takes any free one; the port file names it meanwhile. Raises SegueError if the
+    port or the URL is no good.
     """
 
-    def announce(port: int) -> None:
-        print(f"bridge: OSC on udp://{HOST}:{port}, server {server_url}", flush=True)
-        ready(port)
+    with ExitStack() as until_the_end:
 
-    with suppress(KeyboardInterrupt):  # where the loop cannot take signals (Windows)
-        asyncio.run(_serve(server_url, osc_port, announce))
+        def announce(port: int) -> None:
+            ports = Ports(osc_port=port, http_port=port_of(server_url), pid=os.getpid())
+            until_the_end.enter_context(announced(default_path(), ports))
+            print(f"bridge: OSC on udp://{HOST}:{port}, server {server_url}", flush=True)
+            ready(port)
+
+        with suppress(KeyboardInterrupt):  # where the loop cannot take signals (Windows)
+            asyncio.run(_serve(server_url, osc_port, announce))
 
 
 async def _serve(server_url: str, osc_port: int, ready: Callable[[int], None]) -> None:

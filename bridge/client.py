@@ -35,6 +35,16 @@ LOGGER = logging.getLogger("segue.bridge")
 _Answer = TypeVar("_Answer", bound=Word)
 
 
+def port_of(url: str) -> int:
+    """The port of a server's URL. Raises SegueError where it names none that can be."""
+    parts = urlsplit(url)
+    try:
+        return parts.port or (443 if parts.scheme == "https" else 80)
+    except ValueError as error:
+        text = f"{url!r} is not a URL like http://127.0.0.1:9136: {error}"
+        raise SegueError(Code.BAD_REQUEST, text) from error
+
+
 class ServerClient:
     """Talks to one server. `on_event` gets its events, from the WebSocket or by asking.
 
@@ -50,6 +60,7 @@ class ServerClient:
     ) -> None:
         if urlsplit(url).scheme not in ("http", "https") or not urlsplit(url).hostname:
             raise SegueError(Code.BAD_REQUEST, f"{url!r} is not a URL like http://127.0.0.1:9136")
+        port_of(url)
         self._url = url.rstrip("/")
         self._on_event = on_event
         self._open_ids = open_ids

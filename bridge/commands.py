@@ -2,21 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any, NamedTuple
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import ValidationError
 
 from segue.bridge import addresses, osc
+from segue.bridge.grammar import Row, read
+from segue.bridge.row_controls import controls
+from segue.bridge.row_list import RowList
 from segue.presets.controls import Inpaint, Text, Vary
 from segue.presets.library import Preset, apply, sentence
 from segue.presets.tempo import TempoMap
-from segue.presets.vocabulary import Code, Id, Region, Request, SegueError
+from segue.presets.vocabulary import Code, Region, Request, SegueError
 
-Sender = tuple[str, int]  # host and port a datagram came from
+MAX_PORT = 65_535
 
-_ID: TypeAdapter[str] = TypeAdapter(Id)
+PLAIN = Preset(title="", description="")  # of an order that names none
+
 _Values = dict[str, str | int | float]
+_Fields = dict[str, Any]
+_Lists = Mapping[str, _Fields]
+
+
+class Sender(NamedTuple):
+    """Where a message came from and its answers go: a UDP port, or a TCP connection's far end."""
+
+    host: str
+    port: int
+    stream: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,46 +68,82 @@ class Cancel:
     sender: Sender
 
 
+@dataclass(frozen=True, slots=True)
+class Subscribe:
+    """Tell this port of every job."""
+
+    at: Sender
+
+
+@dataclass(frozen=True, slots=True)
+class Unsubscribe:
+    """Tell it no more."""
+
+    at: Sender
+
+
 Command = Hello | Submit | Cancel
 
 
 def understand(
-    row: addresses.Row,
+    row: Row,
     args: tuple[osc.Value, ...],
     sender: Sender,
     presets: Mapping[str, Preset],
-) -> Command:
-    """An incoming row's command. Raises SegueError(BAD_REQUEST, "<argument>: what to do")."""
+    lists: Mapping[str, RowList],
+) -> Command | Subscribe | Unsubscribe:
+    """An incoming row's command; an order takes `lists`, which came for its id.
+
+    Raises SegueError(BAD_REQUEST, "<argument>: what to do").
+    """
+    values = read(row, args)
     try:
-        return _COMMANDS[row.address](addresses.read(row, args), sender, presets)
+        match row.address:
+            case addresses.HELLO.address:
+                return Hello(str(values["client"]), sender)
+            case addresses.CANCEL.address:
+                return Cancel(str(values["id"]), sender)
+            case addresses.SUBSCRIBE.address:
+                return Subscribe(_at(values, sender))
+            case addresses.UNSUBSCRIBE.address:
+                return Unsubscribe(_at(values, sender))
+            case addresses.OUTPAINT.address:
+                fields = _outpaint(values, presets, controls(lists))
+            case _:
+                fields = _make(values, presets, controls(lists))
+        return Submit(Request.model_validate(fields), sender)
     except ValidationError as error:
         raise SegueError(Code.BAD_REQUEST, sentence(error)) from error
 
 
-def named_id(row: addresses.Row, args: tuple[osc.Value, ...]) -> str:
-    """The id an unusable message carries, so that its sender knows what the error is about."""
-    if row is addresses.HELLO or not args or not isinstance(args[0], str):
+def named_id(row: Row, args: tuple[osc.Value, ...]) -> str:
+    """The id a message carries, usable or not, so that its sender knows what an error is about."""
+    if row.arguments[:1] != addresses.CANCEL.arguments or not args or not isinstance(args[0], str):
         return ""
     return args[0]
 
 
-def _hello(values: _Values, sender: Sender, presets: Mapping[str, Preset]) -> Command:
-    return Hello(str(values["client"]), sender)
+def _at(values: _Values, sender: Sender) -> Sender:
+    if "port" not in values:
+        return sender
+    port = int(values["port"])
+    if not 1 <= port <= MAX_PORT:
+        raise SegueError(Code.BAD_REQUEST, f"port: send 1 to {MAX_PORT}, or none for this socket")
+    return Sender(sender.host, port)
 
 
-def _outpaint(values: _Values, sender: Sender, presets: Mapping[str, Preset]) -> Command:
-    fields = {key: values[key] for key in ("id", "new_seconds")} | _run(values)
-    if values.get("preset"):
-        preset = _preset(values, presets)
-        if isinstance(preset.place, Inpaint | Vary):
-            text = "preset: it makes nothing longer, so new_seconds means nothing to it"
-            raise SegueError(Code.BAD_REQUEST, f"{text}: send {addresses.MAKE.address}")
-        return Submit(Request.model_validate(apply(preset, fields | _region(values))), sender)
-    return Submit(Request.model_validate(fields | _region(values)), sender)
+def _outpaint(values: _Values, presets: Mapping[str, Preset], lists: _Lists) -> _Fields:
+    preset = _preset(values, presets) if values.get("preset") else PLAIN
+    if isinstance(preset.place, Inpaint | Vary) or "gaps" in lists:
+        what = "gaps" if "gaps" in lists else "preset"
+        text = f"{what}: it makes nothing longer, so new_seconds means nothing to it"
+        raise SegueError(Code.BAD_REQUEST, f"{text}: send {addresses.MAKE.address}")
+    fields = {"id": values["id"], "new_seconds": values["new_seconds"], **_run(values)}
+    return _ordered(preset, fields | _region(values), lists)
 
 
-def _make(values: _Values, sender: Sender, presets: Mapping[str, Preset]) -> Command:
-    fields: dict[str, object] = {"id": values["id"], **_run(values)}
+def _make(values: _Values, presets: Mapping[str, Preset], lists: _Lists) -> _Fields:
+    fields: _Fields = {"id": values["id"], **_run(values)}
     if values["path"]:
         fields |= _region(values)
     fields |= {key: values[key] for key in ("new_seconds", "new_bars") if _above_0(values, key)}
@@ -100,17 +151,28 @@ def _make(values: _Values, sender: Sender, presets: Mapping[str, Preset]) -> Com
         fields["tempo"] = TempoMap.steady(float(values["bpm"])).model_dump(mode="json")
     if values.get("text"):
         fields["controls"] = [Text(text=str(values["text"])).model_dump(mode="json")]
-    return Submit(Request.model_validate(apply(_preset(values, presets), fields)), sender)
+    return _ordered(_preset(values, presets), fields, lists)
 
 
-def _run(values: _Values) -> dict[str, object]:
-    """What the optional seed and previews ask for."""
+def _ordered(preset: Preset, fields: _Fields, lists: _Lists) -> _Fields:
+    """An order's fields with its lists among them, laid over a preset."""
+    features = [lists[what] for what in ("intensity", "melody") if what in lists]
+    if "gaps" in lists:
+        place = preset.place.model_dump() if isinstance(preset.place, Inpaint) else {}
+        features.append(place | lists["gaps"])
+    fields = fields | {"controls": [*fields.get("controls", ()), *features]}
+    tempo = {"tempo": lists["tempo"]} if "tempo" in lists else {}
+    return apply(preset, fields | tempo)
+
+
+def _run(values: _Values) -> _Fields:
+    """What the optional seed and previews ask for; a DAW's tracks always want an overlay."""
     drawn = values.get("seed", addresses.DRAW_SEED) == addresses.DRAW_SEED
-    found: dict[str, object] = {} if drawn else {"seed": values["seed"]}
-    return found | ({"settings": {"previews": True}} if values.get("previews") else {})
+    settings = {"overlay": True} | ({"previews": True} if values.get("previews") else {})
+    return {"settings": settings} | ({} if drawn else {"seed": values["seed"]})
 
 
-def _region(values: _Values) -> dict[str, object]:
+def _region(values: _Values) -> _Fields:
     region = {key: values[key] for key in ("path", "start_seconds", "length_seconds")}
     # Built on its own, so that an error names `path`, the argument, and not `region.path`.
     return {"region": Region.model_validate(region).model_dump(mode="json")}
@@ -127,20 +189,3 @@ def _preset(values: _Values, presets: Mapping[str, Preset]) -> Preset:
 def _above_0(values: _Values, key: str) -> bool:
     value = values.get(key)
     return isinstance(value, int | float) and value > 0
-
-
-def _cancel(values: _Values, sender: Sender, presets: Mapping[str, Preset]) -> Command:
-    # An id that no job can have must not become part of a URL either.
-    try:
-        return Cancel(_ID.validate_python(values["id"]), sender)
-    except ValidationError as error:
-        text = "id: use 1 to 64 letters, digits, '.', '_' or '-'"
-        raise SegueError(Code.BAD_REQUEST, text) from error
-
-
-_COMMANDS: dict[str, Callable[[_Values, Sender, Mapping[str, Preset]], Command]] = {
-    addresses.HELLO.address: _hello,
-    addresses.OUTPAINT.address: _outpaint,
-    addresses.MAKE.address: _make,
-    addresses.CANCEL.address: _cancel,
-}

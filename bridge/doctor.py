@@ -70,6 +70,7 @@ def examine(setup: Setup) -> Iterator[Check]:
         (f"model {setup.model}", lambda: model_files(setup.model)),
         (f"server port {setup.port}", lambda: server_port(setup.port)),
         (f"OSC port {setup.osc_port}", lambda: osc_port(setup.osc_port)),
+        ("port file", port_file),
         ("data folder", lambda: data_folder(setup.data_dir)),
     )
     for name, check in checks:
@@ -176,18 +177,35 @@ def osc_port(port: int) -> Check:
     from segue.bridge import addresses, osc
 
     name = f"OSC port {port}"
+    advice = "stop that program, or use `segue bridge --osc-port N`"
     if _can_bind(socket.SOCK_DGRAM, port):
-        return Check(name, Mark.OK, "free")
+        if _can_bind(socket.SOCK_STREAM, port):
+            return Check(name, Mark.OK, "free")
+        return Check(name, Mark.WARN, "in use over TCP, and not by Segue", advice)
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         probe.settimeout(ANSWER_SECONDS)
         probe.sendto(addresses.write(addresses.HELLO, "segue doctor"), (HOST, port))
         try:
             messages = osc.decode(probe.recv(osc.MAX_DATAGRAM_BYTES))
         except (OSError, osc.OscError):
-            advice = "stop that program, or use `segue bridge --osc-port N`"
             return Check(name, Mark.WARN, "in use, and not by Segue", advice)
     said = " ".join(str(arg) for arg in messages[0].args)
     return Check(name, Mark.OK, f"a Segue bridge: {said}")
+
+
+def port_file() -> Check:
+    """Where scripts in DAWs find the bridge that runs."""
+    from segue.bridge import port_file
+
+    path = port_file.default_path()
+    said = port_file.read(path)
+    if said is None:
+        return Check("port file", Mark.OK, f"{path}, while a bridge runs")
+    found = f"{path}: OSC {said.osc_port}, HTTP {said.http_port}, pid {said.pid}"
+    if port_file.lives(said):
+        return Check("port file", Mark.OK, found)
+    advice = "nothing: that bridge is gone, the next one writes it anew"
+    return Check("port file", Mark.WARN, found, advice)
 
 
 def data_folder(folder: Path) -> Check:

@@ -8,7 +8,7 @@ import os
 import socket
 from collections.abc import Callable
 from pathlib import Path
-from typing import cast
+from typing import Literal, cast
 
 from segue.bridge.commands import Sender
 from segue.bridge.session import Reply
@@ -39,7 +39,7 @@ class UdpPort(asyncio.DatagramProtocol):
             endpoint.bind((HOST, port))
         except (OSError, OverflowError) as error:
             endpoint.close()
-            raise SegueError(Code.BAD_REQUEST, _bind_problem(port, error)) from error
+            raise SegueError(Code.BAD_REQUEST, bind_problem(port, error, "udp")) from error
         self.port = endpoint.getsockname()[1]
         loop = asyncio.get_running_loop()
         await loop.create_datagram_endpoint(lambda: self, sock=endpoint)
@@ -51,7 +51,7 @@ class UdpPort(asyncio.DatagramProtocol):
     def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
         """Part of asyncio.DatagramProtocol."""
         if addr != (HOST, self.port):  # a forged sender must not make us talk to ourselves
-            self._receive(data, addr)
+            self._receive(data, Sender(*addr))
 
     def error_received(self, exc: Exception) -> None:
         """Part of asyncio.DatagramProtocol."""
@@ -70,7 +70,7 @@ class UdpPort(asyncio.DatagramProtocol):
         if self._full or self._transport is None:
             self.dropped += 1
         else:
-            self._transport.sendto(reply.data, reply.to)
+            self._transport.sendto(reply.data, (reply.to.host, reply.to.port))
 
     def close(self) -> None:
         """Give the port back."""
@@ -78,17 +78,19 @@ class UdpPort(asyncio.DatagramProtocol):
             self._transport.abort()
 
 
-def _bind_problem(port: int, error: OSError | OverflowError) -> str:
+def bind_problem(port: int, error: OSError | OverflowError, kind: Literal["udp", "tcp"]) -> str:
+    """Why a port cannot be had, and what to do."""
     if getattr(error, "errno", None) != errno.EADDRINUSE:
         return f"OSC port {port} cannot be opened: {error}; choose another with --osc-port"
-    owner = udp_owner(port) or "another program"
-    return f"OSC port {port} is in use by {owner}: stop it, or choose another with --osc-port"
+    owner = port_owner(port, kind) or "another program"
+    over = " over TCP" if kind == "tcp" else ""
+    return f"OSC port {port} is in use{over} by {owner}: stop it, or choose another with --osc-port"
 
 
-def udp_owner(port: int) -> str | None:
-    """The process that holds a UDP port, as `name (pid 123)`: on Linux, where it may be seen."""
+def port_owner(port: int, kind: Literal["udp", "tcp"]) -> str | None:
+    """The process that holds a port, as `name (pid 123)`: on Linux, where it may be seen."""
     try:
-        rows = Path("/proc/net/udp").read_text().splitlines()[1:]
+        rows = Path(f"/proc/net/{kind}").read_text().splitlines()[1:]
         held = {row.split()[9] for row in rows if int(row.split()[1].split(":")[1], 16) == port}
         links = {f"socket:[{inode}]" for inode in held}
         for entry in Path("/proc").glob("[0-9]*/fd/*"):

@@ -14,7 +14,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from segue.presets.vocabulary import Code, Failure
 
-MAX_BODY_BYTES = 2**20
+MAX_BODY_BYTES = 2**23  # the longest curve, melody and tempo map together
 SAFE_METHODS = frozenset({"GET", "HEAD"})
 OWN_HOST = re.compile(r"(127\.0\.0\.1|localhost|\[::1\])(:[0-9]{1,5})?", re.IGNORECASE)
 OWN_FETCH_SITES = frozenset({"same-origin", "none"})

@@ -11,6 +11,16 @@ import pytest
 from tests.recorder import DEADLINE_SECONDS, serving
 
 
+@pytest.fixture(scope="session", autouse=True)
+def runtime_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Bridges and spools of the tests work here, not where those at work do."""
+    with pytest.MonkeyPatch.context() as patch:
+        folder = tmp_path_factory.mktemp("runtime")
+        patch.setenv("XDG_RUNTIME_DIR", str(folder))
+        patch.setenv("SEGUE_SPOOL", str(folder / "spool"))
+        yield folder
+
+
 @pytest.fixture(scope="session")
 def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a tiny random model; exporting its decoder takes seconds."""

@@ -161,9 +161,9 @@ def test_the_queue_of_commands_is_bounded() -> None:
         bridge = Bridge(NOBODY)
         bridge.port = recorder = Recorder(bridge.receive)
         for _ in range(MAX_WAITING_COMMANDS):
-            bridge.receive(HELLO, ("127.0.0.1", 50001))
+            bridge.receive(HELLO, Sender("127.0.0.1", 50001))
         assert recorder.sent == []
-        bridge.receive(encode("/segue/cancel", ("s", "j1")), ("127.0.0.1", 50001))
+        bridge.receive(encode("/segue/cancel", ("s", "j1")), Sender("127.0.0.1", 50001))
         return [message for reply in recorder.sent for message in decode(reply.data)]
 
     text = "1024 messages wait for the server: send it again later"
@@ -195,9 +195,9 @@ def test_replies_are_dropped_while_the_system_is_full() -> None:
             listener.bind(("127.0.0.1", 0))
             listener.settimeout(10)
             port.pause_writing()
-            port.send(Reply(b"lost", listener.getsockname()))
+            port.send(Reply(b"lost", Sender(*listener.getsockname())))
             port.resume_writing()
-            port.send(Reply(b"sent", listener.getsockname()))
+            port.send(Reply(b"sent", Sender(*listener.getsockname())))
             heard = listener.recv(16)
         port.close()
         return port.dropped, heard
@@ -223,7 +223,7 @@ def test_a_port_that_is_none(port: int) -> None:
         run_bridge(NOBODY, port)
 
 
-@pytest.mark.parametrize("url", ["", "127.0.0.1:9136", "ftp://x", "http://"])
+@pytest.mark.parametrize("url", ["", "127.0.0.1:9136", "ftp://x", "http://", "http://x:65536"])
 def test_a_url_that_is_none(url: str) -> None:
     """A server that cannot be addressed is refused at once."""
     with pytest.raises(SegueError, match="is not a URL like http") as caught:

@@ -16,7 +16,7 @@ from segue.bridge.session import Reply
 from segue.presets.vocabulary import Cancelled, Code, Failure, Progress, Result, State
 from tests.stand_in import StandIn
 
-DAW: Sender = ("127.0.0.1", 50001)
+DAW = Sender("127.0.0.1", 50001)
 HALF = Progress(id="j1", fraction=0.5, stage=State.OPTIMIZING)
 RESULT = Result(
     id="j1",
@@ -35,7 +35,7 @@ RESULT = Result(
 OUTPAINT: list[tuple[str, Value]] = [("s", "j1"), ("s", "/m/a.wav")] + [("d", 4.0)] * 3
 ACCEPTED = Message("/segue/job/accepted", ("j1",))
 PROGRESS = Message("/segue/job/progress", ("j1", 0.5, "optimizing"))
-DONE = Message("/segue/job/done", ("j1", "/m/j1.wav", 1.0, 300000, 44100, 7))
+DONE = Message("/segue/job/done", ("j1", "/m/j1.wav", 1.0, 300000, 44100, 7, "", 1.0))
 
 
 class Bench(UdpPort):

@@ -15,9 +15,11 @@ from segue.presets.library import load_preset, preset_names
 from segue.presets.tempo import TempoMap
 from segue.presets.vocabulary import Region, Request, Settings
 
-DAW: Sender = ("127.0.0.1", 50001)
+DAW = Sender("127.0.0.1", 50001)
+NOW = 100.0
 REGION = Region(path="/m/loop.wav", start_seconds=1.25, length_seconds=4.0)
-REQUEST = Request(id="j1", region=REGION, new_seconds=6.0, seed=7)
+ASKED = Settings(overlay=True)  # of every order by OSC
+REQUEST = Request(id="j1", region=REGION, new_seconds=6.0, seed=7, settings=ASKED)
 OUTPAINT: list[tuple[str, Value]] = [
     ("s", "j1"),
     ("s", "/m/loop.wav"),
@@ -37,7 +39,7 @@ def talk() -> Session:
 
 def the_error(talk: Session, data: bytes) -> tuple[Value, ...]:
     """The arguments of the one `/segue/error` that a datagram gets."""
-    (reply,) = talk.receive(data, DAW)
+    (reply,) = talk.receive(data, DAW, NOW)
     assert isinstance(reply, Reply)
     (message,) = decode(reply.data)
     assert (message.address, reply.to) == ("/segue/error", DAW)
@@ -46,9 +48,9 @@ def the_error(talk: Session, data: bytes) -> tuple[Value, ...]:
 
 def test_the_three_requests_are_understood(talk: Session) -> None:
     """Each incoming address becomes its command, with the sender to answer."""
-    assert talk.receive(encode("/segue/hello", ("s", "REAPER")), DAW) == [Hello("REAPER", DAW)]
-    assert talk.receive(encode("/segue/outpaint", *OUTPAINT), DAW) == [Submit(REQUEST, DAW)]
-    assert talk.receive(encode("/segue/cancel", ("s", "j1")), DAW) == [Cancel("j1", DAW)]
+    assert talk.receive(encode("/segue/hello", ("s", "REAPER")), DAW, NOW) == [Hello("REAPER", DAW)]
+    assert talk.receive(encode("/segue/outpaint", *OUTPAINT), DAW, NOW) == [Submit(REQUEST, DAW)]
+    assert talk.receive(encode("/segue/cancel", ("s", "j1")), DAW, NOW) == [Cancel("j1", DAW)]
 
 
 @pytest.mark.parametrize("tags", ["dddi", "ffff", "hddd", "fdfh", "dffi"])
@@ -57,30 +59,33 @@ def test_any_numeric_tag_serves(talk: Session, tags: str) -> None:
     numbers = (1, 4.0, 6.0, 7)
     typed: list[tuple[str, Value]] = list(zip(tags, numbers, strict=True))
     region = Region(path="/m/loop.wav", start_seconds=1.0, length_seconds=4.0)
-    wanted = Request(id="j1", region=region, new_seconds=6.0, seed=7)
+    wanted = REQUEST.model_copy(update={"region": region})
     data = encode("/segue/outpaint", *OUTPAINT[:2], *typed)
-    assert talk.receive(data, DAW) == [Submit(wanted, DAW)]
+    assert talk.receive(data, DAW, NOW) == [Submit(wanted, DAW)]
 
 
 @pytest.mark.parametrize("rest", [[], [("i", -1)], [("f", -1.0)], [("N", None)]])
 def test_without_a_seed_the_server_draws(talk: Session, rest: list[tuple[str, Value]]) -> None:
     """No seed, -1 and nil all leave the choice to the server."""
-    (command,) = talk.receive(encode("/segue/outpaint", *OUTPAINT[:5], *rest), DAW)
+    (command,) = talk.receive(encode("/segue/outpaint", *OUTPAINT[:5], *rest), DAW, NOW)
     assert command == Submit(REQUEST.model_copy(update={"seed": None}), DAW)
 
 
 def test_a_preset_sets_controls_and_settings(talk: Session) -> None:
     """An optional argument names a shipped preset; what follows the last one is ignored."""
     last: tuple[tuple[str, Value], ...] = (("i", 0), ("s", "ignored"))
-    (command,) = talk.receive(encode("/segue/outpaint", *OUTPAINT, ("s", "hold-on"), *last), DAW)
+    (command,) = talk.receive(
+        encode("/segue/outpaint", *OUTPAINT, ("s", "hold-on"), *last), DAW, NOW
+    )
     preset = load_preset("hold-on")
-    wanted = {"controls": preset.controls, "settings": preset.settings}
+    settings = preset.settings.model_copy(update={"overlay": True})
+    wanted = {"controls": preset.controls, "settings": settings}
     assert command == Submit(REQUEST.model_copy(update=wanted), DAW)
 
 
 def made(talk: Session, *rest: tuple[str, Value], preset: str = "continue") -> Request:
     """The request of a `/segue/make` with these arguments behind the preset."""
-    (command,) = talk.receive(encode("/segue/make", *MAKE[:4], ("s", preset), *rest), DAW)
+    (command,) = talk.receive(encode("/segue/make", *MAKE[:4], ("s", preset), *rest), DAW, NOW)
     assert isinstance(command, Submit)
     return command.request
 
@@ -111,7 +116,8 @@ def test_every_preset_can_be_had_by_its_name(talk: Session) -> None:
         preset = load_preset(name)
         if not preset.needs:
             request = made(talk, ("d", 0), ("d", 0), ("d", 90), preset=name)
-            assert (request.place, request.settings) == (preset.place, preset.settings)
+            settings = preset.settings.model_copy(update={"overlay": True})
+            assert (request.place, request.settings) == (preset.place, settings)
 
 
 def test_make_takes_seed_and_words(talk: Session) -> None:
@@ -128,8 +134,9 @@ def test_make_takes_seed_and_words(talk: Session) -> None:
 def test_previews_are_asked_for_at_the_end(talk: Session, number: int, asked: bool) -> None:
     """With an empty preset or words before them, both of which ask for nothing."""
     outpaint = encode("/segue/outpaint", *OUTPAINT, ("s", ""), ("i", number))
-    (command,) = talk.receive(outpaint, DAW)
-    assert command == Submit(REQUEST.model_copy(update={"settings": Settings(previews=asked)}), DAW)
+    (command,) = talk.receive(outpaint, DAW, NOW)
+    settings = Settings(previews=asked, overlay=True)
+    assert command == Submit(REQUEST.model_copy(update={"settings": settings}), DAW)
     unsaid: list[tuple[str, Value]] = [("d", 4.0), ("d", 0.0), ("d", 0.0), ("i", -1), ("s", "")]
     request = made(talk, *unsaid, ("i", number))
     assert (request.settings.previews, request.controls) == (asked, (Outpaint(),))
@@ -145,7 +152,7 @@ def test_make_varies_what_is_there(talk: Session) -> None:
 def test_an_empty_path_is_no_region(talk: Session) -> None:
     """Music is made out of nothing, with the preset's curve; where it would begin is ignored."""
     arguments = [*MAKE[:1], ("s", ""), ("d", -1.0), ("d", 0.0), ("s", "rise")]
-    (command,) = talk.receive(encode("/segue/make", *arguments), DAW)
+    (command,) = talk.receive(encode("/segue/make", *arguments), DAW, NOW)
     assert isinstance(command, Submit)
     assert (command.request.region, command.request.place) == (None, None)
     assert [type(control) for control in command.request.controls] == [Intensity]
@@ -249,8 +256,8 @@ def test_unknown_addresses(talk: Session) -> None:
     """Ours get an error; those of others, and those only we send, are counted and left alone."""
     assert the_error(talk, encode("/segue/inpaint"))[:2] == ("", "bad-request")
     for address in ("/other/thing", "/segueX", *addresses.OUTGOING.keys() - {"/segue/hello"}):
-        assert talk.receive(encode(address), DAW) == []
-    assert talk.ignored == 2 + 6
+        assert talk.receive(encode(address), DAW, NOW) == []
+    assert talk.ignored == 2 + len(addresses.OUTGOING) - 1
 
 
 def test_garbage_gets_no_reply_and_is_logged_seldom(
@@ -259,20 +266,20 @@ def test_garbage_gets_no_reply_and_is_logged_seldom(
     """Malformed datagrams are all counted, logged once and then every thousandth."""
     with caplog.at_level(logging.WARNING):
         for n in range(2500):
-            assert talk.receive(b"/segue/hello\0" + bytes([n % 255]), DAW) == []
+            assert talk.receive(b"/segue/hello\0" + bytes([n % 255]), DAW, NOW) == []
     assert talk.malformed == 2500
     assert [each.message.split()[2] for each in caplog.records] == ["1", "1001", "2001"]
 
 
 def test_nobody_is_answered_at_port_zero(talk: Session) -> None:
     """A datagram that cannot be answered asks for nothing."""
-    assert talk.receive(encode("/segue/hello", ("s", "x")), ("127.0.0.1", 0)) == []
+    assert talk.receive(encode("/segue/hello", ("s", "x")), Sender("127.0.0.1", 0), NOW) == []
 
 
 def test_a_burst_is_counted_in_full(talk: Session) -> None:
     """Of 5,000 datagrams in a row none is lost: half are cancels, half are noise."""
     datagrams = [encode("/segue/cancel", ("s", f"j{n}")) for n in range(2500)]
-    found = [talk.receive(data, DAW) for each in datagrams for data in (each, each[:-1])]
+    found = [talk.receive(data, DAW, NOW) for each in datagrams for data in (each, each[:-1])]
     assert sum(map(len, found)) == 2500
     assert talk.malformed == 2500
 

@@ -19,10 +19,11 @@ from segue.bridge import addresses
 from segue.bridge.osc import Message, Value
 from segue.presets.library import load_preset
 from segue.presets.tempo import TempoMap
-from segue.presets.vocabulary import MAX_SEED, Region, Request
+from segue.presets.vocabulary import MAX_SEED, Region, Request, Settings
 from tests.osc_client import DEADLINE_SECONDS, Daw, Running
 from tests.recorder import FRAMES, SAMPLE_RATE, Recorder, serving
 
+ASKED = Settings(overlay=True)  # of every order by OSC
 ROOT = Path(__file__).parent.parent
 NO_LIBLO = (
     "NOT TESTED: no foreign OSC client is here; `apt-get install liblo-tools` brings oscsend"
@@ -62,7 +63,7 @@ def daw(running: Running) -> Iterator[Daw]:
 def done(job_id: str, folder: Path, seed: int) -> Message:
     """What the recorder's clip is announced with."""
     path = str(folder / "results" / f"{job_id}.wav")
-    return Message("/segue/job/done", (job_id, path, 1.5, FRAMES, SAMPLE_RATE, seed))
+    return Message("/segue/job/done", (job_id, path, 1.5, FRAMES, SAMPLE_RATE, seed, "", 1.5))
 
 
 def test_one_job_from_hello_to_done(
@@ -83,7 +84,8 @@ def test_one_job_from_hello_to_done(
     assert end == done("a", tmp_path, 7)
     assert Path(str(end.args[1])).is_file()
     region = Region(path="/take.wav", start_seconds=1.5, length_seconds=4.0)
-    assert engine.requests == [Request(id="a", region=region, new_seconds=6.0, seed=7)]
+    asked = Request(id="a", region=region, new_seconds=6.0, seed=7, settings=ASKED)
+    assert engine.requests == [asked]
     daw.outpaint("a", ("i", 7))
     assert [daw.hear(), daw.hear(), daw.ask()] == [accepted, end, hello]
     assert len(engine.requests) == 1
@@ -199,7 +201,8 @@ def test_oscsend_drives_the_bridge(
     daw.outpaint("b", ("i", 7))
     assert daw.until("/segue/job/done")[-1] == done("b", tmp_path, 7)
     assert engine.requests == [
-        Request(id=job_id, region=region, new_seconds=6.0, seed=7) for job_id in "ab"
+        Request(id=job_id, region=region, new_seconds=6.0, seed=7, settings=ASKED)
+        for job_id in "ab"
     ]
 
 
@@ -213,7 +216,10 @@ def test_oscdump_reads_what_the_bridge_sends() -> None:
         addresses.write(addresses.WELCOME, "0.1.0", "cpu"),
         addresses.write(addresses.ACCEPTED, "j1"),
         addresses.write(addresses.PROGRESS, "j1", 0.25, "optimizing"),
-        addresses.write(addresses.DONE, "j1", "/m/ä.wav", 3601.25, 2**40, 44100, 7),
+        addresses.write(addresses.VARIATION, "j1", 2, "/m/ä~2.wav", "/m/o2.wav", 3602.5),
+        addresses.write(addresses.DONE, "j1", "/m/ä.wav", 3601.25, 2**40, 44100, 7, "", 3601.25),
+        addresses.write(addresses.ACK, "j1", "melody", 300),
+        addresses.write(addresses.MISSING, "j1", "melody", -1, 64, 128),
         addresses.write(addresses.CANCELLED, "j1"),
         addresses.write(addresses.ERROR, "j1", "not-audio", "say it"),
     ]
@@ -242,7 +248,10 @@ def test_oscdump_reads_what_the_bridge_sends() -> None:
         '/segue/hello ss "0.1.0" "cpu"',
         '/segue/job/accepted s "j1"',
         '/segue/job/progress sds "j1" 0.250000 "optimizing"',
-        '/segue/job/done ssdhii "j1" "/m/ä.wav" 3601.250000 1099511627776 44100 7',
+        '/segue/job/variation sissd "j1" 2 "/m/ä~2.wav" "/m/o2.wav" 3602.500000',
+        '/segue/job/done ssdhiisd "j1" "/m/ä.wav" 3601.250000 1099511627776 44100 7 "" 3601.250000',
+        '/segue/rows/ack ssi "j1" "melody" 300',
+        '/segue/rows/missing ssiii "j1" "melody" -1 64 128',
         '/segue/job/cancelled s "j1"',
         '/segue/error sss "j1" "not-audio" "say it"',
     ]

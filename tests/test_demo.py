@@ -125,7 +125,7 @@ def test_progress_is_shown_until_done(tmp_path: Path) -> None:
         addresses.write(addresses.ACCEPTED, "demo"),
         addresses.write(addresses.PROGRESS, "demo", 0.25, "optimizing"),
         addresses.write(addresses.PROGRESS, "demo", 0.75, "decoding"),
-        addresses.write(addresses.DONE, "demo", "/clip.wav", 0.0, 56000, 8000, 7),
+        addresses.write(addresses.DONE, "demo", "/clip.wav", 0.0, 56000, 8000, 7, "", 0.0),
     )
     ticks = iter((10.0, *[11.0] * 3, 14.5))
     with scripted_bridge(packets) as port:
