@@ -1,0 +1,1 @@
+"""What Segue puts into DAWs: their scripts, and how these get there."""
