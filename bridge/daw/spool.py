@@ -1,0 +1,200 @@
+"""OSC by way of files, for DAWs whose scripts can send but never listen.
+
+A script leaves `<id>.order` in a folder: one OSC message a line (`spool_lines`). What Segue
+answers is added to `<id>.answers` in the same form. The script removes the order once it has
+what it wanted; sooner, and the job is cancelled.
+
+No files, sockets or clock here: texts and datagrams go in, things to do come out.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from enum import Enum
+
+from segue.bridge import osc
+from segue.bridge.daw.spool_lines import decode_line, encode_line
+from segue.presets.vocabulary import Code
+
+MAX_ORDERS = 64
+MAX_LINES = 16_384  # of one order
+RETRY_SECONDS = 2.0  # until an order is accepted
+MISSING_SECONDS = 0.2  # until rows that got lost are sent again
+QUIET_SECONDS = 30.0  # of an accepted one: the bridge may have been started anew
+MIN_STEP = 0.01  # of progress that is worth a line
+
+JOIN = "/spool/join"  # s:path d:start_seconds d:length_seconds s:channel…: mono files into one
+WAITING = "/spool/waiting"  # s:id s:text: nothing is lost, and nothing happens yet
+UNANSWERED = "nobody answers: start it with `segue up`"
+
+ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+MAY_PASS = (Code.SERVER_UNREACHABLE, Code.QUEUE_FULL)
+
+
+@dataclass(frozen=True, slots=True)
+class Send:
+    """A datagram for the bridge."""
+
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Join:
+    """Write the same stretch of mono files as the channels of one file, before what follows."""
+
+    id: str
+    path: str
+    start_seconds: float
+    length_seconds: float
+    channels: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A line for the script that ordered `id`."""
+
+    id: str
+    line: str
+
+
+Step = Send | Join | Answer
+
+
+class Stage(Enum):
+    """How far an order is, as far as its script needs to know."""
+
+    ASKED = "asked"
+    ACCEPTED = "accepted"
+    ENDED = "ended"
+
+
+ENDS = ("/segue/job/done", "/segue/job/cancelled", "/segue/error")
+# What is passed on, and what it makes of an order.
+STAGES = {
+    "/segue/job/accepted": Stage.ACCEPTED,
+    "/segue/job/progress": Stage.ACCEPTED,
+    "/segue/job/variation": Stage.ACCEPTED,
+} | dict.fromkeys(ENDS, Stage.ENDED)
+
+
+@dataclass(slots=True)
+class _Order:
+    sends: list[Send]
+    again_at: float
+    stage: Stage = Stage.ASKED
+    answered: bool = False
+    told: str = ""  # the last text of a WAITING
+    fraction: float = -1.0  # of the last progress that was passed on, and its stage
+    working: str = ""
+
+
+class Spool:
+    """The orders under way; asks again until each has been answered."""
+
+    def __init__(self) -> None:
+        self._orders: dict[str, _Order] = {}
+
+    def take(self, order_id: str, text: str, now: float) -> list[Step]:
+        """Begin an order; one that cannot be read is answered with what is wrong with it."""
+        try:
+            if len(self._orders) >= MAX_ORDERS:
+                raise ValueError(f"{MAX_ORDERS} orders are under way: try again later")
+            steps = _steps(order_id, text)
+        except ValueError as error:
+            return [failed(order_id, Code.BAD_REQUEST, str(error))]
+        sends = [step for step in steps if isinstance(step, Send)]
+        self._orders[order_id] = _Order(sends, now + RETRY_SECONDS)
+        return steps
+
+    def forget(self, order_id: str) -> list[Step]:
+        """The script has taken its order away."""
+        order = self._orders.pop(order_id, None)
+        if order is None or order.stage is Stage.ENDED:
+            return []
+        return [Send(osc.encode("/segue/cancel", ("s", order_id)))]
+
+    def due(self, now: float) -> list[Step]:
+        """What to ask again, and whom to tell that nobody answers."""
+        steps: list[Step] = []
+        for order_id, order in self._orders.items():
+            if order.stage is Stage.ENDED or now < order.again_at:
+                continue
+            steps += order.sends
+            if not order.answered:
+                steps += _wait(order_id, order, UNANSWERED)
+            order.again_at = now + RETRY_SECONDS
+        return steps
+
+    def hear(self, data: bytes, now: float) -> list[Step]:
+        """Lines for the scripts that a datagram of the bridge concerns."""
+        try:
+            messages = osc.decode(data)
+        except osc.OscError:
+            return []
+        steps: list[Step] = []
+        for message in messages:
+            order_id = message.args[0] if message.args else None
+            order = self._orders.get(order_id) if isinstance(order_id, str) else None
+            if order and order.stage is not Stage.ENDED:
+                steps += _heard(str(order_id), order, message, now)
+        return steps
+
+
+def failed(order_id: str, code: Code, text: str) -> Answer:
+    """The answer to an order that never reaches the bridge."""
+    message = osc.Message("/segue/error", (order_id, code.value, text))
+    return Answer(order_id, encode_line(message))
+
+
+def _heard(order_id: str, order: _Order, message: osc.Message, now: float) -> list[Step]:
+    match message:
+        case osc.Message("/segue/rows/missing"):
+            order.again_at = now + MISSING_SECONDS
+            order.answered = True
+            return []
+        case osc.Message("/segue/error", (_, code, str(text))) if code in MAY_PASS:
+            order.answered = True
+            return _wait(order_id, order, text)
+    if message.address not in STAGES or not _is_news(order, message):
+        return []
+    order.again_at = now + QUIET_SECONDS
+    order.stage, order.answered, order.told = STAGES[message.address], True, ""
+    return [Answer(order_id, encode_line(message))]
+
+
+def _is_news(order: _Order, message: osc.Message) -> bool:
+    match message:
+        case osc.Message("/segue/job/accepted"):
+            return order.stage is Stage.ASKED  # else it was asked for again
+        case osc.Message("/segue/job/progress", (_, float(fraction), str(working))):
+            if working == order.working and abs(fraction - order.fraction) < MIN_STEP:
+                return False
+            order.fraction, order.working = fraction, working
+    return True
+
+
+def _wait(order_id: str, order: _Order, text: str) -> list[Step]:
+    if text == order.told:
+        return []
+    order.told = text
+    return [Answer(order_id, encode_line(osc.Message(WAITING, (order_id, text))))]
+
+
+def _steps(order_id: str, text: str) -> list[Step]:
+    lines = [line for line in text.split("\n") if line]
+    if not 0 < len(lines) <= MAX_LINES:
+        raise ValueError(f"an order has 1 to {MAX_LINES} lines, not {len(lines)}")
+    return [_step(order_id, line) for line in lines]
+
+
+def _step(order_id: str, line: str) -> Step:
+    address, arguments = decode_line(line)
+    if address.startswith("/segue/"):
+        return Send(osc.encode(address, *arguments))
+    if address != JOIN:
+        raise ValueError(f"{address}: only what begins with /segue/ is sent")
+    match [value for _, value in arguments]:
+        case [str(path), float(start), float(length), *channels] if channels:
+            return Join(order_id, path, start, length, tuple(map(str, channels)))
+    raise ValueError(f"{JOIN} takes a path, two numbers (d) and at least one file")
