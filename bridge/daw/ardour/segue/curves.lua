@@ -1,0 +1,72 @@
+-- Segue: placed by `segue install`, which replaces it: changes are lost.
+-- Tempo map and automation as rows of numbers. Positions are samples of the timeline.
+
+local curves = {}
+
+local STEP_SECONDS = 0.1
+local LOWEST_DB, HIGHEST_DB = -60, 30 -- what Segue takes
+
+local function at (sample)
+	return Temporal.timepos_t (math.floor (sample + 0.5))
+end
+
+local function tempo_at (map, sample)
+	local meter = map:meter_at (at (sample))
+	local beats = meter:divisions_per_bar () * 4 / meter:note_value ()
+	return map:quarters_per_minute_at (at (sample)), beats
+end
+
+-- Where the tempo or the meter began that holds at `sample`, but not before `earliest`.
+local function began (map, sample, earliest, rate)
+	local tempo = map:tempo_at (at (sample)):to_point ():sample (rate)
+	local meter = map:meter_at (at (sample)):to_point ():sample (rate)
+	local latest = math.max (tempo, meter)
+	return latest > earliest and latest or sample
+end
+
+-- (seconds, bpm, quarter notes a bar), the first at 0. A ramp becomes small steps.
+function curves.tempo (from, to)
+	local map, rate = Temporal.TempoMap.read (), Session:nominal_sample_rate ()
+	local step = STEP_SECONDS * rate
+	local rows, bpm, beats = {}, nil, nil
+	for i = 0, math.ceil ((to - from) / step) do
+		local sample = from + i * step
+		local new_bpm, new_beats = tempo_at (map, sample)
+		if new_bpm ~= bpm or new_beats ~= beats then
+			local begin = i == 0 and from or began (map, sample, sample - step, rate)
+			rows[#rows + 1] = { (begin - from) / rate, new_bpm, new_beats }
+			bpm, beats = new_bpm, new_beats
+		end
+	end
+	return rows
+end
+
+-- The sample so many bars after `sample`, by the tempo map.
+function curves.bars_after (sample, bars)
+	local map = Temporal.TempoMap.read ()
+	local _, beats = tempo_at (map, sample)
+	local now = map:quarters_at (at (sample)) -- rounded to a tick, as what is later
+	local later = now + Temporal.Beats.from_double (bars * beats)
+	return sample + map:sample_at_beats (later) - map:sample_at_beats (now)
+end
+
+-- (seconds, dB) of the fader's automation, nil where there is none; 0 dB is the region's level.
+function curves.gain (track, from, to)
+	local control = track:gain_control ()
+	local list = control:alist ()
+	if list:isnil () or list:size () == 0
+		or control:automation_state () == ARDOUR.AutoState.Off then
+		return nil
+	end
+	local rate, rows = Session:nominal_sample_rate (), {}
+	local count = math.ceil ((to - from) / (STEP_SECONDS * rate))
+	for i = 0, count do
+		local sample = math.min (from + i * STEP_SECONDS * rate, to)
+		local gain = list:eval (at (sample))
+		local db = gain > 0 and 20 * math.log (gain, 10) or LOWEST_DB
+		rows[#rows + 1] = { (sample - from) / rate, math.max (LOWEST_DB, math.min (HIGHEST_DB, db)) }
+	end
+	return rows
+end
+
+return curves

@@ -1,0 +1,72 @@
+-- Segue: placed by `segue install`, which replaces it: changes are lost.
+-- The open orders of this session, in its own folder: actions write it, the inbox reads it.
+-- They run in separate interpreters, and a session may be closed before its clip is there.
+
+local need = ...
+local spool = need ("spool")
+local journal = {}
+
+local TAGS = "ssshdddhhhhhd"
+local NAMES = {
+	"id", "kind", "region", -- the region's name
+	"position", "start", -- of the piece that was sent: sample of the timeline, second of its file
+	"length", -- of the piece, in seconds
+	"gain", -- of the region, as a factor
+	"from", "to", -- samples of the timeline where music will be
+	"inputs", "outputs", -- of its track
+	"time", -- when it was ordered, in seconds
+	"fader", -- of its track, as a factor
+}
+
+local function path ()
+	return ARDOUR.LuaAPI.build_filename (Session:path (), "segue-orders.txt")
+end
+
+function journal.read ()
+	local orders, file = {}, io.open (path (), "rb")
+	if not file then
+		return orders
+	end
+	for line in file:lines () do
+		local _, values = spool.parse (line)
+		local order = {}
+		for i, name in ipairs (NAMES) do
+			order[name] = values[i]
+		end
+		orders[#orders + 1] = order
+	end
+	file:close ()
+	return orders
+end
+
+local function line (order)
+	local values = {}
+	for i, name in ipairs (NAMES) do
+		values[i] = order[name]
+	end
+	return spool.line ("order", TAGS, table.unpack (values)) .. "\n"
+end
+
+function journal.add (order)
+	local file = assert (io.open (path (), "ab"))
+	file:write (line (order))
+	file:close ()
+end
+
+function journal.remove (id)
+	local left = {}
+	for _, order in ipairs (journal.read ()) do
+		if order.id ~= id then
+			left[#left + 1] = line (order)
+		end
+	end
+	if #left == 0 then
+		os.remove (path ())
+		return
+	end
+	local file = assert (io.open (path (), "wb"))
+	file:write (table.concat (left))
+	file:close ()
+end
+
+return journal

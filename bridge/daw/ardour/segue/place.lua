@@ -1,0 +1,116 @@
+-- Segue: placed by `segue install`, which replaces it: changes are lost.
+-- Files onto tracks: imported into the session, one region each, one undo step for all.
+
+local MOST_TRACKS = 32
+
+-- Frames and rate of a WAV file; Ardour's resampling may end with a sample too many.
+local function size_of (path)
+	local file = assert (io.open (path, "rb"))
+	local _, _, kind = string.unpack ("<c4I4c4", file:read (12))
+	assert (kind == "WAVE", path .. " is no WAV file")
+	local frame_bytes, rate
+	while true do
+		local chunk, size = string.unpack ("<c4I4", file:read (8))
+		if chunk == "data" then
+			file:close ()
+			return size // frame_bytes, rate
+		end
+		local content = file:read (size + size % 2)
+		if chunk == "fmt " then
+			_, _, rate, _, frame_bytes = string.unpack ("<I2I2I4I4I2", content)
+		end
+	end
+end
+
+local function whole_files ()
+	local found = {}
+	for _, region in pairs (ARDOUR.RegionFactory.regions ():table ()) do
+		if region:whole_file () then
+			found[region:to_stateful ():id ():to_s ()] = region
+		end
+	end
+	return found
+end
+
+-- Copies a file into the session; its region is on no track yet.
+local function import (path)
+	local before, files = whole_files (), C.StringVector ()
+	files:push_back (path)
+	Editor:do_import (files, Editing.ImportDistinctFiles, Editing.ImportAsRegion,
+		ARDOUR.SrcQuality.SrcBest, ARDOUR.MidiTrackNameSource.SMFTrackName,
+		ARDOUR.MidiTempoMapDisposition.SMFTempoIgnore, Temporal.timepos_t (0),
+		ARDOUR.PluginInfo (), ARDOUR.Track (), false)
+	for id, region in pairs (whole_files ()) do
+		if not before[id] then
+			return region
+		end
+	end
+	error ("Ardour did not import " .. path, 0)
+end
+
+local function new_track (name, order)
+	local made = Session:new_audio_track (order.inputs, order.outputs, nil, 1, name,
+		ARDOUR.PresentationInfo.max_order, ARDOUR.TrackMode.Normal, true)
+	for track in made:iter () do
+		-- An overlay belongs to its region only as loud as that is heard.
+		track:gain_control ():set_value (order.fader, PBD.GroupControlDisposition.NoGroup)
+		return track:to_track ()
+	end
+	error ("Ardour made no track", 0)
+end
+
+-- AI, AI 2, ...: the first that is as wide as the region's track and not taken by a sister clip.
+local function track_for (order, taken)
+	for number = 1, MOST_TRACKS do
+		local name = number == 1 and "AI" or "AI " .. number
+		local route = Session:route_by_name (name)
+		if route:isnil () then
+			taken[name] = true
+			return new_track (name, order)
+		end
+		local track = route:to_track ()
+		if not taken[name] and not track:isnil () and not track:to_audio_track ():isnil ()
+			and track:n_inputs ():n_audio () == order.inputs then
+			taken[name] = true
+			return track
+		end
+	end
+	error ("there are " .. MOST_TRACKS .. " AI tracks: remove some", 0)
+end
+
+-- A fade would part an overlay from the region it lies over; its far ends keep theirs.
+local function part (order, clip, imported, rate)
+	local frames, file_rate = size_of (clip.path)
+	local length = math.floor (frames * rate / file_rate + 0.5)
+	local at = order.position + math.floor ((clip.at - order.start) * rate + 0.5)
+	local region = ARDOUR.RegionFactory.clone_region (imported, true, false)
+	if region:length ():samples () > length then
+		region:set_length (Temporal.timecnt_t (length))
+	end
+	local over_to = order.position + order.length * rate
+	local audio = region:to_audioregion ()
+	audio:set_scale_amplitude (order.gain)
+	audio:set_fade_in_active (not clip.overlay or at < order.position)
+	audio:set_fade_out_active (not clip.overlay or at + length > over_to)
+	return region, at
+end
+
+-- Lays clips (path, at, overlay) where `order` wants them; returns the tracks' names.
+return function (order, clips)
+	local rate, taken, laid, names = Session:nominal_sample_rate (), {}, {}, {}
+	for i, clip in ipairs (clips) do
+		laid[i] = { clip = clip, imported = import (clip.path), track = track_for (order, taken) }
+		names[i] = laid[i].track:name ()
+	end
+	Session:begin_reversible_command ("Segue: " .. order.kind)
+	for i, each in ipairs (laid) do
+		local region, at = part (order, each.clip, each.imported, rate)
+		region:set_name (("%s %s %d"):format (order.region, order.kind, i))
+		local playlist = each.track:playlist ()
+		playlist:to_stateful ():clear_changes ()
+		playlist:add_region (region, Temporal.timepos_t (at), 1, false)
+		Session:add_stateful_diff_command (playlist:to_statefuldestructible ())
+	end
+	Session:commit_reversible_command (nil)
+	return names
+end

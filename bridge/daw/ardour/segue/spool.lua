@@ -1,0 +1,83 @@
+-- Segue: placed by `segue install`, which replaces it: changes are lost.
+-- Files between these scripts and `segue spool`; bridge/daw/spool.py is the other side.
+-- A line is an address, type tags and arguments, parted by tabs.
+
+local spool = {}
+
+local escapes = { ["\\"] = "\\\\", ["\t"] = "\\t", ["\n"] = "\\n", ["\r"] = "\\r" }
+local characters = { ["\\\\"] = "\\", ["\\t"] = "\t", ["\\n"] = "\n", ["\\r"] = "\r" }
+
+local function folder ()
+	local home = os.getenv ("HOME") or os.getenv ("USERPROFILE") or ""
+	return os.getenv ("SEGUE_SPOOL") or ARDOUR.LuaAPI.build_filename (home, ".segue", "spool")
+end
+
+local function path (name)
+	return ARDOUR.LuaAPI.build_filename (folder (), name)
+end
+spool.path = path
+
+local function field (tag, value)
+	if tag == "s" then
+		return (value:gsub ("[\\\t\n\r]", escapes))
+	elseif tag == "d" then
+		return (string.format ("%.17g", value):gsub (",", ".")) -- some locales write a comma
+	end
+	return string.format ("%d", math.floor (value))
+end
+
+function spool.line (address, tags, ...)
+	local fields = { address, tags }
+	for i = 1, #tags do
+		fields[i + 2] = field (tags:sub (i, i), (select (i, ...)))
+	end
+	return table.concat (fields, "\t")
+end
+
+-- The address and the arguments of a line.
+function spool.parse (line)
+	local fields = {}
+	for each in (line .. "\t"):gmatch ("([^\t]*)\t") do
+		fields[#fields + 1] = each
+	end
+	local tags, arguments = fields[2] or "", {}
+	for i = 1, #tags do
+		local text = fields[i + 2] or ""
+		if tags:sub (i, i) == "s" then
+			arguments[i] = text:gsub ("\\[\\tnr]", characters)
+		else
+			arguments[i] = tonumber (text)
+		end
+	end
+	return fields[1], arguments
+end
+
+-- Whole or not at all: it is read while we write.
+function spool.write (name, lines)
+	local file = io.open (path (name .. ".part"), "wb")
+	if not file then
+		error ("start `segue up`: nothing can be written to " .. folder (), 0)
+	end
+	file:write (table.concat (lines, "\n"), "\n")
+	file:close ()
+	assert (os.rename (path (name .. ".part"), path (name)))
+end
+
+-- All complete lines, or none where there is no such file.
+function spool.read (name)
+	local lines, file = {}, io.open (path (name), "rb")
+	if file then
+		for line in file:read ("a"):gmatch ("([^\n]*)\n") do
+			lines[#lines + 1] = line
+		end
+		file:close ()
+	end
+	return lines
+end
+
+function spool.remove (id)
+	os.remove (path (id .. ".order"))
+	os.remove (path (id .. ".answers"))
+end
+
+return spool

@@ -1,0 +1,369 @@
+"""The real Ardour: its own selection goes out, the clip comes back as a region on the sample.
+
+Real too: JACK (its dummy driver), `segue spool`, the bridge, the server. The engine is not.
+"""
+
+from __future__ import annotations
+
+import math
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+import numpy as np
+import pytest
+import soundfile
+
+from segue.presets.controls import Inpaint, Intensity, Outpaint, Vary
+from segue.presets.vocabulary import Code, Request, SegueError, State
+from tests import ardour_daw
+from tests.ardour_daw import Ardour, headless, quoted, until
+from tests.osc_client import Running
+from tests.recorder import serving
+from tests.toy_engine import FADE_SECONDS, ToyEngine
+
+RATE = 48000
+SECONDS = 10
+CONTINUE, INPAINT, VARY, CANCEL = 1, 2, 3, 4
+TRACKS = {"Gitarre": (2, 48_001), "Baß": (1, 1_000_002)}  # channels, and where its region begins
+SEGUE = """
+import sys
+from pathlib import Path
+from segue.bridge.spool_command import spool
+spool([Path(sys.argv[1])], int(sys.argv[2]))
+"""
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(bool(ardour_daw.missing()), reason=ardour_daw.missing()),
+]
+
+
+@dataclass
+class Studio:
+    """Everything that runs, and what a producer does with it."""
+
+    ardour: Ardour
+    engine: ToyEngine
+    url: str
+    folder: Path
+
+    def select(self, track: str) -> None:
+        """The first region of a track, and nothing else."""
+        self.ardour.lua(f"""
+            local chosen = ArdourUI.SelectionList ()
+            for region in {_playlist(track)}:region_list ():iter () do
+                chosen:push_back (Editor:regionview_from_region (region))
+                break
+            end
+            Editor:set_selection (chosen, ArdourUI.SelectionOp.Set)""")
+
+    def select_range(self, first: int, last: int) -> None:
+        """A stretch of the timeline on all tracks."""
+        self.ardour.lua(f"""
+            Editor:select_all_tracks ()
+            Editor:set_loop_range (Temporal.timepos_t ({first}), Temporal.timepos_t ({last}), "")
+            Editor:access_action ("Editor", "select-loop-range")""")
+
+    def asked(self, count: int) -> Request:
+        """The newest request once there have been so many."""
+        until(lambda: len(self.engine.requests) >= count, f"request {count}")
+        return self.engine.requests[-1]
+
+    def notices(self) -> list[str]:
+        """The names of the ranges that we show."""
+        return self.ardour.lua("""
+            for each in Session:locations ():list ():iter () do
+                if each:name ():match ("^Segue") then say (each:name ()) end
+            end""")
+
+    def regions(self, track: str) -> list[list[str]]:
+        """Position, length, start in the source, name and files of a track's regions."""
+        return [line.split("\t") for line in self.ardour.lua(_listing(_playlist(track)))]
+
+    def placed(self, track: str, count: int = 1) -> list[list[str]]:
+        """The same once there are so many."""
+        has = f'Session:route_by_name ("{track}"):isnil () and 0 or {_playlist(track)}:n_regions ()'
+        self.ardour.until(f"say ({has})", str(count))
+        return self.regions(track)
+
+    def undo(self) -> None:
+        """What Ctrl-Z does."""
+        self.ardour.lua('Editor:access_action ("Editor", "undo")')
+
+
+def _playlist(track: str) -> str:
+    return f'Session:route_by_name ("{track}"):to_track ():playlist ()'
+
+
+def _listing(playlist: str, say: str = "say") -> str:
+    return f"""
+        for region in {playlist}:region_list ():iter () do
+            local files = {{}}
+            for i = 0, region:to_audioregion ():n_channels () - 1 do
+                files[i + 1] = region:source (i):to_filesource ():path ()
+            end
+            {say} (table.concat ({{ region:position ():samples (), region:length ():samples (),
+                region:start ():samples (), region:name (), table.unpack (files) }}, "\\t"))
+        end"""
+
+
+def _music(folder: Path) -> dict[str, Path]:
+    """A file of noise for each track."""
+    paths = {track: folder / f"{track}.wav" for track in TRACKS}
+    for seed, (track, path) in enumerate(paths.items()):
+        shape = (SECONDS * RATE, TRACKS[track][0])
+        noise = np.random.default_rng(seed).normal(0, 0.1, shape).astype(np.float32)
+        soundfile.write(str(path), noise, RATE, subtype="FLOAT")
+    return paths
+
+
+def _fill(ardour: Ardour, music: dict[str, Path]) -> None:
+    """Tracks with a region each; the bass's fader dips 20 dB four seconds after its end."""
+    for track, path in music.items():
+        channels, position = TRACKS[track]
+        ardour.lua(f"""
+            Session:new_audio_track ({channels}, 2, nil, 1, "{track}",
+                ARDOUR.PresentationInfo.max_order, ARDOUR.TrackMode.Normal, true)
+            local files = C.StringVector () files:push_back ({quoted(path)})
+            Editor:do_import (files, Editing.ImportDistinctFiles, Editing.ImportAsTrack,
+                ARDOUR.SrcQuality.SrcBest, ARDOUR.MidiTrackNameSource.SMFTrackName,
+                ARDOUR.MidiTempoMapDisposition.SMFTempoIgnore, Temporal.timepos_t ({position}),
+                ARDOUR.PluginInfo (), Session:route_by_name ("{track}"):to_track (), false)""")
+    end = TRACKS["Baß"][1] + SECONDS * RATE
+    ardour.lua(f"""
+        local control = Session:route_by_name ("Baß"):to_track ():gain_control ()
+        for _, point in ipairs {{ {{0, 1}}, {{4, 0.1}}, {{8, 1}} }} do
+            local at = Temporal.timepos_t ({end} + point[1] * {RATE})
+            control:alist ():add (at, point[2], false, true)
+        end
+        control:set_automation_state (ARDOUR.AutoState.Play)""")
+
+
+@pytest.fixture(scope="module")
+def studio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Studio]:
+    """A session with two tracks; its path has spaces, quotes and letters beyond ASCII."""
+    folder = tmp_path_factory.mktemp("ardour")
+    home = folder / "home"
+    home.mkdir()
+    session = folder / "My 'Söng' & \"x\""
+    headless(f'create_session ({quoted(session)}, "song", {RATE})', home)
+    engine = ToyEngine()
+    engine.gate.set()
+    ardour = Ardour(folder, session / "song.ardour")
+    ardour.install()
+    with serving(folder / "server", engine) as url, Running(url) as bridge:
+        command = [sys.executable, "-c", SEGUE, str(ardour.orders), str(bridge.port)]
+        with subprocess.Popen(command) as segue:
+            try:
+                with ardour:
+                    _fill(ardour, _music(folder))
+                    yield Studio(ardour, engine, url, folder)
+            finally:
+                segue.send_signal(signal.SIGTERM)
+
+
+def heard(regions: list[list[str]], first: int, frames: int) -> np.ndarray:
+    """What regions play together from sample `first` of the timeline on, without fades."""
+    mix = np.zeros((frames, len(regions[0]) - 4), np.float32)
+    for position, length, start, _, *files in regions:
+        at, count = int(position) - first, int(length)
+        for channel, path in enumerate(files):
+            mix[at : at + count, channel] += soundfile.read(
+                path, count, int(start), dtype="float32"
+            )[0]
+    return mix
+
+
+def test_a_stereo_region_is_continued(studio: Studio) -> None:
+    """Four bars; original and overlay together are the clip, from the first sample to the last;
+    one undo takes the overlay away."""
+    first = TRACKS["Gitarre"][1]
+    studio.select("Gitarre")
+    studio.ardour.act(CONTINUE)
+    (overlay,) = studio.placed("AI")
+    asked = studio.asked(1)
+    assert asked.region is not None
+    assert (asked.region.start_seconds, asked.region.length_seconds) == (0, SECONDS)
+    assert (asked.new_seconds, asked.place) == (8.0, Outpaint())
+    assert not any(isinstance(each, Intensity) for each in asked.controls)
+    clip = soundfile.read(studio.folder / "server" / "results" / f"{asked.id}.wav")[0]
+    (original,) = studio.regions("Gitarre")
+    fade = round(FADE_SECONDS * RATE)
+    assert original[:3] == [str(first), str(SECONDS * RATE), "0"]
+    assert overlay[:2] == [str(first + SECONDS * RATE - fade), str(8 * RATE + fade)]
+    np.testing.assert_allclose(heard([original, overlay], first, len(clip)), clip, atol=1e-7)
+    fades = f"for r in {_playlist('AI')}:region_list ():iter () do local a = r:to_audioregion ()"
+    shaped = f"{fades} say (a:fade_in_active (), a:fade_out_active ()) end"
+    assert studio.ardour.lua(shaped) == ["false\ttrue"]
+    studio.undo()
+    assert studio.placed("AI", 0) == []
+    assert studio.regions("Gitarre") == [original]
+
+
+def test_a_mono_region_and_its_automation(studio: Studio) -> None:
+    """A trimmed region: seconds of its own file; the fader's decibels; three clips on three
+    tracks."""
+    settings = studio.ardour.config / "segue" / "settings.lua"
+    usual = settings.read_text(encoding="utf-8")
+    settings.write_text(usual.replace('continue = ""', 'continue = "best-of-eight"'))
+    studio.select("Baß")
+    studio.ardour.lua(f"""
+        for region in {_playlist("Baß")}:region_list ():iter () do
+            region:trim_front (region:position () + Temporal.timecnt_t (72000))
+        end""")
+    (original,) = studio.regions("Baß")
+    studio.ardour.act(CONTINUE)
+    laid = [studio.placed(track)[0] for track in ("AI 2", "AI 3", "AI 4")]
+    settings.write_text(usual)
+    asked = studio.asked(2)
+    assert asked.region is not None
+    assert asked.region.path == original[4]
+    assert (asked.region.start_seconds, asked.region.length_seconds) == (1.5, SECONDS - 1.5)
+    (curve,) = (each for each in asked.controls if isinstance(each, Intensity))
+    levels = dict(curve.points)
+    assert [len(curve.points), curve.unit, curve.scale] == [81, "seconds", "db"]
+    assert [levels[time] for time in (0, 4, 8)] == pytest.approx([0, -20, 0], abs=1e-4)
+    assert levels[1] > levels[2] > levels[3] > -20 < levels[5] < levels[6]
+    clip = studio.folder / "server" / "results" / f"{asked.id}.wav"
+    for path, overlay in zip(
+        [clip, *sorted(clip.parent.glob(f"{asked.id}~[23].wav"))], laid, strict=True
+    ):
+        wave = soundfile.read(path, dtype="float32", always_2d=True)[0]
+        both = heard([original, overlay], int(original[0]), len(wave))
+        np.testing.assert_allclose(both, wave, atol=1e-7)
+    studio.undo()
+    for track in ("AI 2", "AI 3", "AI 4"):
+        assert studio.placed(track, 0) == []
+
+
+def test_a_range_is_made_anew(studio: Studio) -> None:
+    """Inpainting sends the region around the range, the gap in it, and lays the clip itself."""
+    first = TRACKS["Gitarre"][1]
+    studio.select_range(first + 4 * RATE, first + 5 * RATE)
+    studio.ardour.act(INPAINT)
+    (clip,) = studio.placed("AI")
+    asked = studio.asked(3)
+    assert isinstance(asked.place, Inpaint)
+    assert [(gap.start, gap.length) for gap in asked.place.gaps] == [(4, 1)]
+    assert clip[:2] == [str(first), str(SECONDS * RATE)]
+    studio.undo()
+
+
+def test_a_region_is_varied(studio: Studio) -> None:
+    """Another take of the whole region lies where the region does."""
+    studio.select("Gitarre")
+    studio.ardour.act(VARY)
+    (clip,) = studio.placed("AI")
+    assert isinstance(studio.asked(4).place, Vary)
+    assert clip[:2] == [str(TRACKS["Gitarre"][1]), str(SECONDS * RATE)]
+    studio.undo()
+
+
+def test_a_clip_of_another_rate(studio: Studio) -> None:
+    """Ardour makes 44.1 kHz into 48 kHz: the place and the length are those in seconds."""
+    studio.engine.rate = 44_100
+    studio.select("Gitarre")
+    studio.ardour.act(CONTINUE)
+    (overlay,) = studio.placed("AI")
+    studio.engine.rate = None
+    fade = round(FADE_SECONDS * RATE)
+    end = TRACKS["Gitarre"][1] + SECONDS * RATE
+    assert overlay[:2] == [str(end - fade), str(8 * RATE + fade)]
+    studio.undo()
+
+
+def test_tempo_and_metre_under_way(studio: Studio) -> None:
+    """Changes of the session's map reach the request at their seconds after the region's start."""
+    studio.ardour.lua("""
+        local map = Temporal.TempoMap.fetch_writable ()
+        map:set_tempo (Temporal.Tempo (60, 60, 4), Temporal.timepos_t.from_ticks (16 * 1920))
+        map:set_meter (Temporal.Meter (3, 4), Temporal.timepos_t.from_ticks (16 * 1920))
+        Session:begin_reversible_command ("tempo")
+        Temporal.TempoMap.update (map)
+        if not Session:abort_empty_reversible_command () then
+            Session:commit_reversible_command (nil)
+        end""")
+    studio.select("Gitarre")
+    studio.ardour.act(CONTINUE)
+    studio.placed("AI")
+    tempo = studio.asked(6).tempo
+    assert tempo is not None
+    before, after = tempo.changes
+    first = TRACKS["Gitarre"][1]
+    assert (before.at_seconds, before.bpm, before.beats_per_bar) == (0, 120, 4)
+    assert (after.bpm, after.beats_per_bar) == (60, 3)
+    assert math.isclose(after.at_seconds, 8 - first / RATE, abs_tol=1 / RATE)
+    assert studio.asked(6).new_seconds == pytest.approx(12)  # four bars of three beats
+    studio.undo()
+    studio.undo()
+
+
+def test_nothing_selected(studio: Studio) -> None:
+    """A range above the timeline says what to do, no dialog."""
+    studio.ardour.lua("Editor:get_selection ():clear_all ()")
+    studio.ardour.act(CONTINUE)
+    assert studio.notices() == ["Segue! select an audio region, or a range in one"]
+
+
+def test_progress_and_an_error(studio: Studio) -> None:
+    """How far a job is stands above where it will be; what went wrong stays there."""
+    studio.engine.gate.clear()
+    studio.engine.error = SegueError(Code.BAD_REGION, "length_seconds: it is all silence")
+    studio.select("Gitarre")
+    studio.ardour.act(CONTINUE)
+    until(lambda: studio.notices() == ["Segue: 40 % optimizing"], "progress")
+    studio.engine.gate.set()
+    until(lambda: studio.notices() == ["Segue! length_seconds: it is all silence"], "the error")
+    studio.engine.error = None
+
+
+def test_cancel(studio: Studio) -> None:
+    """The server stops; the timeline is as it was."""
+    studio.engine.gate.clear()
+    studio.select("Gitarre")
+    studio.ardour.act(CONTINUE)
+    until(lambda: studio.notices() == ["Segue: 40 % optimizing"], "progress")
+    job = studio.engine.requests[-1].id
+    studio.ardour.act(CANCEL)
+    with httpx.Client(trust_env=False, verify=False) as client:
+        address = f"{studio.url}/jobs/{job}"
+        until(lambda: client.get(address).json()["state"] == State.CANCELLED, "the end")
+    until(lambda: studio.notices() == [], "the notice")
+    studio.engine.gate.set()
+    assert studio.placed("AI", 0) == []
+    assert not list(studio.ardour.orders.iterdir())
+
+
+def test_a_session_that_was_closed_meanwhile(studio: Studio) -> None:
+    """Nothing is laid into a session that is no longer the one that asked; the clip's file is
+    named. What was saved before is read back without a GUI."""
+    ardour = studio.ardour
+    studio.select("Gitarre")
+    ardour.act(CONTINUE)
+    kept = [studio.regions("Gitarre")[0], studio.placed("AI")[0]]
+    studio.engine.gate.clear()
+    ardour.act(CONTINUE)
+    until(lambda: studio.notices() == ["Segue: 40 % optimizing"], "progress")
+    job = studio.engine.requests[-1].id
+    ardour.quit()
+    listing = "".join(
+        _listing(f's:route_by_name ("{t}"):to_track ():playlist ()', "print")
+        for t in ("Gitarre", "AI")
+    )
+    lines = headless(
+        f's = load_session ({quoted(ardour.session.parent)}, "song")\n{listing}', ardour.home
+    )
+    assert [line.split("\t") for line in lines if ".wav" in line] == kept
+    studio.engine.gate.set()
+    with ardour:
+        clip = studio.folder / "server" / "results" / f"{job}.wav"
+        until(lambda: studio.notices() == [f"Segue! made while the session was closed: {clip}"])
+        assert clip.exists()
+        assert studio.regions("AI") == [kept[1]]
+        assert not (ardour.session.parent / "segue-orders.txt").exists()
+        ardour.quit()

@@ -1,0 +1,66 @@
+"""The Ardour scripts, put where Ardour looks for them."""
+
+from __future__ import annotations
+
+import re
+from importlib.resources import files
+from pathlib import Path
+
+import pytest
+
+from segue.bridge.daw.ardour_install import ACTIONS, default_ardour_folder, install_ardour
+from segue.bridge.daw.install import Fate
+from segue.presets.vocabulary import Code, SegueError
+
+
+def test_install_registers_once_and_keeps_what_is_yours(tmp_path: Path) -> None:
+    """Scripts, modules and the registry; the second time neither settings nor registry."""
+    folder = tmp_path / "ardour7"
+    first = install_ardour(folder)
+    names = {each.path.relative_to(folder).as_posix() for each in first}
+    assert names >= {f"scripts/segue_{name}.lua" for name in (*ACTIONS, "inbox")}
+    assert names >= {"segue/start.lua", "segue/settings.lua", "ui_scripts"}
+    assert {each.fate for each in first} == {Fate.WRITTEN}
+    yours = [folder / "ui_scripts", folder / "segue" / "settings.lua"]
+    for path in yours:
+        path.write_text("mine", encoding="utf-8")
+    assert {each.fate for each in install_ardour(folder)} == {Fate.SAME}
+    assert [path.read_text(encoding="utf-8") for path in yours] == ["mine", "mine"]
+
+
+def test_a_dry_run_writes_nothing(tmp_path: Path) -> None:
+    """It names the same files."""
+    folder = tmp_path / "ardour7"
+    would = install_ardour(folder, dry_run=True)
+    assert not folder.exists()
+    assert install_ardour(folder) == would
+
+
+def test_other_versions_are_registered_by_hand(tmp_path: Path) -> None:
+    """The registry's numbers of signals are those of Ardour 7."""
+    folder = tmp_path / "ardour8"
+    assert folder / "ui_scripts" not in [each.path for each in install_ardour(folder)]
+
+
+def test_the_newest_settings_are_meant(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of several versions the newest; without any, the error names where we looked."""
+    monkeypatch.setattr("sys.platform", "linux")
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    monkeypatch.setattr(Path, "home", lambda: tmp_path / "home")
+    with pytest.raises(SegueError, match=re.escape(f"{tmp_path}/ardour7")) as error:
+        default_ardour_folder()
+    assert error.value.code is Code.MISSING_FILE
+    for version in (7, 8):
+        (tmp_path / f"ardour{version}").mkdir()
+    assert default_ardour_folder() == tmp_path / "ardour8"
+
+
+def test_every_script_of_an_action_names_itself() -> None:
+    """Each action calls what it is named for; the names are what the menu shows."""
+    scripts = files("segue.bridge.daw") / "ardour" / "scripts"
+    for name in ACTIONS:
+        text = (scripts / f"segue_{name}.lua").read_text(encoding="utf-8")
+        title = re.search(r'name = "Segue: (\w+)', text)
+        assert title
+        assert title[1] == name
+        assert (".cancel ()" if name == "cancel" else f'.order ("{name}")') in text
