@@ -1,0 +1,61 @@
+-- Segue: placed by `segue install`, which replaces it: changes are lost.
+-- A task and its audio as the order that Segue gets, with the rows that belong to it.
+
+local use = ...
+local tempo, curves, rows, tasks = use("tempo"), use("curves"), use("rows"), use("tasks")
+
+local order = {}
+
+--- Where the new music will be and the time it joins at; nil where nothing is added.
+local function new_music(proj, task, audio, wish, gap)
+  local start, finish = audio.start, audio.start + audio.length
+  if gap then return { start = gap.start, length = gap.finish - gap.start, seam = gap.start } end
+  if not task.side then return nil end
+  local length = wish.length
+  if wish.unit == "bars" then length = tempo.seconds_of_bars(proj, finish, wish.length) end
+  if task.side == "left" then return { start = start - length, length = length, seam = start } end
+  return { start = finish, length = length, seam = finish }
+end
+
+local function follows(task)
+  return task.side == "right" or task.side == "left" or task.gap
+end
+
+local function lists_of(proj, task, audio, wish, found, new)
+  local finish = audio.start + audio.length + (new and task.side and new.length or 0)
+  local lists = { tempo.rows(proj, audio.start, finish) }
+  if found.gap then
+    local values = { found.gap.start - audio.start, found.gap.finish - found.gap.start }
+    lists[#lists + 1] = { what = "gaps", columns = 2, values = values }
+  end
+  if new and follows(task) then
+    local drawn = wish.curve and curves.intensity(proj, found.track, new, audio.rate)
+    lists[#lists + 1] = drawn or nil
+    lists[#lists + 1] = wish.line and curves.melody(proj, new) or nil
+  end
+  return lists
+end
+
+--- The messages of an order, its rows before it.
+--- wish: task, preset, length, unit ("seconds" or "bars"), seed, text, curve, line.
+function order.messages(proj, id, wish, found, audio)
+  local task = tasks[wish.task]
+  local new = new_music(proj, task, audio, wish, found.gap)
+  local messages = {}
+  for _, list in ipairs(lists_of(proj, task, audio, wish, found, new)) do
+    local its = rows.messages(id, list)
+    table.move(its, 1, #its, #messages + 1, messages)
+  end
+  local function length_in(unit)
+    return task.side and wish.unit == unit and wish.length or 0
+  end
+  messages[#messages + 1] = {
+    address = "/segue/make",
+    { "s", id }, { "s", audio.path }, { "d", audio.start_seconds }, { "d", audio.length },
+    { "s", wish.preset }, { "d", length_in("seconds") }, { "d", length_in("bars") }, { "d", 0 },
+    { "i", wish.seed }, { "s", wish.text },
+  }
+  return messages
+end
+
+return order

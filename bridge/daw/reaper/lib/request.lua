@@ -1,0 +1,164 @@
+-- Segue: placed by `segue install`, which replaces it: changes are lost.
+-- One request from region to clip, in turns that never wait: audio, order, answer, clip.
+
+local use = ...
+local region, source, bounce, stems = use("region"), use("source"), use("bounce"), use("stems")
+local order, job, spool = use("order"), use("job"), use("spool")
+local copy, placing, tasks = use("copy"), use("placing"), use("tasks")
+
+local request = {}
+request.__index = request
+
+local function new_id()
+  return ("reaper-%x-%06x"):format(os.time(), math.random(0, 0xffffff))
+end
+
+local function folder_in_project(proj, name)
+  local folder = reaper.GetProjectPathEx(proj) .. "/Segue" .. name
+  reaper.RecursiveCreateDirectory(folder, 0)
+  return folder
+end
+
+local function region_of(proj, task)
+  local found, problem = region.find(proj)
+  if found and task.gap then return region.around(found) end
+  return found, problem
+end
+
+--- Begin; nil and what to do where it cannot. `wish` as in order.make, and `effects`.
+function request.new(wish)
+  local proj = reaper.EnumProjects(-1)
+  local task = tasks[wish.task]
+  local found, problem = region_of(proj, task)
+  if not found then return nil, problem end
+  local id = new_id()
+  return setmetatable({
+    id = id, proj = proj, wish = wish, task = task, found = found, job = job.new(id),
+    state = "reading", text = "reading the audio", fraction = 0,
+  }, request)
+end
+
+local function fail(self, text)
+  self.state, self.text = "failed", text
+  if self.spool then self.spool:close() end
+end
+
+local function kept(self, why)
+  local paths = {}
+  for place, clip in ipairs(self.job.clips) do paths[place] = clip.path end
+  fail(self, ("%s; the clip is kept: %s"):format(why, table.concat(paths, ", ")))
+end
+
+--- The audio, false while it is being read, nil and a problem.
+local function audio_of(self)
+  if self.bounce then return self.bounce:step() end
+  local folder = folder_in_project(self.proj, "/in")
+  -- An instrument's track is silent before its effects.
+  local instrument = reaper.TrackFX_GetInstrument(self.found.track) >= 0
+  if self.wish.effects or instrument then
+    return stems.render(self.proj, self.found, folder, self.id)
+  end
+  local audio = not self.task.side and source.find(self.found, true)
+  audio = audio or source.find(self.found, false)
+  if audio then return audio end
+  local begun, problem = bounce.new(self.proj, self.found, folder .. "/" .. self.id .. ".wav")
+  self.bounce = begun
+  return begun and false, problem
+end
+
+local TURNS = {}
+
+function TURNS.reading(self)
+  local there = placing.project_state(self.proj)
+    and reaper.ValidatePtr2(self.proj, self.found.track, "MediaTrack*")
+  if not there then
+    if self.bounce then self.bounce:stop() end
+    return fail(self, "the track was removed while it was read")
+  end
+  local audio, problem = audio_of(self)
+  if audio == nil then return fail(self, problem) end
+  if not audio then return end
+  self.audio = audio
+  local messages = order.messages(self.proj, self.id, self.wish, self.found, audio)
+  self.spool, problem = spool.order(self.id, messages)
+  if not self.spool then return fail(self, problem) end
+  self.state, self.text = "asking", self.job.text
+end
+
+local ENDS = {
+  done = function(self) self.state, self.text = "ready", "copying the clip" end,
+  failed = function(self) fail(self, self.job.text) end,
+  cancelled = function(self) fail(self, "cancelled") end,
+}
+
+function TURNS.asking(self)
+  for _, message in ipairs(self.spool:answers()) do self.job:hear(message) end
+  self.fraction, self.text = self.job.fraction, self.job.text
+  local ending = ENDS[self.job.state]
+  if ending then ending(self) end
+end
+
+local function copied(self)
+  for number, clip in ipairs(self.job.clips) do
+    if not clip.copied then
+      if not self.copy then
+        local name = self.id .. (number > 1 and "-take" .. number or "")
+        local begun, problem = copy.new(clip.path, folder_in_project(self.proj, ""), name)
+        if not begun then return nil, problem end
+        self.copy = begun
+      end
+      local path, problem = self.copy:step()
+      if not path then return path, problem end
+      clip.path, clip.copied, self.copy = path, true, nil
+      return false
+    end
+  end
+  return true
+end
+
+--- Into the project it came from and no other; another one in front is waited for.
+function TURNS.ready(self)
+  local where = placing.project_state(self.proj)
+  if not where then return kept(self, "the project was closed") end
+  if where == "open" then
+    self.text = "ready: go back to its project"
+    return
+  end
+  local all, problem = copied(self)
+  if all == nil then return kept(self, problem) end
+  if not all then return end
+  local placed, trouble = placing.place({
+    proj = self.proj, track = self.found.track, audio = self.audio, clips = self.job.clips,
+    title = ("%s, seed %d"):format(self.wish.preset, self.job.seed),
+  })
+  if not placed then return kept(self, trouble) end
+  self.spool:close()
+  self.state, self.text, self.fraction = "peaks", "drawing its waveform", 1
+end
+
+function TURNS.peaks(self)
+  if not placing.project_state(self.proj) or placing.build_peaks(self.job.clips) then
+    -- What was made in place of the region lies beside it, unless it became the item's take.
+    local doubled = not self.task.side and not self.audio.item
+    self.state, self.text = "done", doubled and "done: mute the original to hear it alone" or "done"
+  end
+end
+
+function request:ended()
+  return TURNS[self.state] == nil
+end
+
+--- One turn.
+function request:step()
+  if not self:ended() then TURNS[self.state](self) end
+end
+
+--- Stop it, wherever it is; what has been placed stays.
+function request:cancel()
+  if self:ended() or self.state == "peaks" then return end
+  if self.bounce then self.bounce:stop() end
+  if self.copy then self.copy:stop() end
+  fail(self, "cancelled")
+end
+
+return request

@@ -1,0 +1,98 @@
+-- Segue: placed by `segue install`, which replaces it: changes are lost.
+-- What must hold for Segue to work in this REAPER, tried one by one and told in the console.
+-- Nothing in the project is changed.
+
+local use = ...
+local api, region, tempo, spool = use("api"), use("region"), use("tempo"), use("spool")
+
+local self_test = {}
+self_test.__index = self_test
+
+local ANSWER_SECONDS = 8
+local SAMPLES = 64
+
+local function missing_names()
+  local missing = {}
+  for _, name in ipairs(api) do
+    if not reaper[name] then missing[#missing + 1] = name end
+  end
+  return #missing == 0, "this REAPER lacks " .. table.concat(missing, ", ") .. ": update it"
+end
+
+local function folder_takes_files(proj)
+  local folder = reaper.GetProjectPathEx(proj) .. "/Segue"
+  reaper.RecursiveCreateDirectory(folder, 0)
+  local path = folder .. "/self-test.tmp"
+  local file = io.open(path, "wb")
+  if not file then return false, "cannot write into " .. folder end
+  file:close()
+  return os.remove(path)
+end
+
+local function audio_is_read(proj)
+  local track = reaper.GetTrack(proj, 0)
+  if not track then return true end
+  local accessor = reaper.CreateTrackAudioAccessor(track)
+  local buffer = reaper.new_array(SAMPLES)
+  local heard = reaper.GetAudioAccessorSamples(accessor, region.rate(proj), 1, 0, SAMPLES, buffer)
+  reaper.DestroyAudioAccessor(accessor)
+  return heard >= 0, "the first track's audio cannot be read"
+end
+
+local AT_ONCE = {
+  { "REAPER has every function that is used", missing_names },
+  { "the project's sample rate", function(proj) return region.rate(proj) > 0 end },
+  { "the project's folder takes files", folder_takes_files },
+  { "a track's audio can be read", audio_is_read },
+  { "the tempo map", function(proj) return tempo.rows(proj, 0, 1).values[2] > 0 end },
+}
+
+local function tell(self, name, passed, problem)
+  if not passed then self.failed = self.failed + 1 end
+  local text = passed and "ok    " .. name or ("FAIL  %s: %s"):format(name, problem or "")
+  reaper.ShowConsoleMsg(text .. "\n")
+end
+
+local function ask(self)
+  -- Segue's server alone can say that it does not know this job, so its word proves the way.
+  local id = ("reaper-self-test-%x"):format(os.time())
+  local problem
+  self.id = id
+  self.spool, problem = spool.order(id, { { address = "/segue/cancel", { "s", id } } })
+  tell(self, "an order can be left in " .. spool.folder(), self.spool, problem)
+end
+
+function self_test.new()
+  local self = setmetatable({ failed = 0, began = reaper.time_precise() }, self_test)
+  local proj = reaper.EnumProjects(-1)
+  for _, each in ipairs(AT_ONCE) do
+    local worked, passed, problem = pcall(each[2], proj)
+    tell(self, each[1], worked and passed, worked and problem or passed)
+  end
+  ask(self)
+  return self
+end
+
+local function finish(self)
+  if self.spool then self.spool:close() end
+  local text = self.failed == 0 and "all passed" or self.failed .. " failed"
+  reaper.ShowConsoleMsg("Segue's self-test: " .. text .. "\n")
+  return false
+end
+
+--- One turn; false at the end.
+function self_test:step()
+  if not self.spool then return finish(self) end
+  for _, message in ipairs(self.spool:answers()) do
+    if message.address == "/segue/error" and message[1] == self.id then
+      tell(self, "Segue answers", message[2] == "unknown-id", message[3])
+      return finish(self)
+    end
+    self.last = message[2]
+  end
+  if reaper.time_precise() - self.began < ANSWER_SECONDS then return true end
+  tell(self, "Segue answers", false, self.last or "nobody does: start it with `segue up`")
+  return finish(self)
+end
+
+return self_test

@@ -1,0 +1,56 @@
+-- Segue: placed by `segue install`, which replaces it: changes are lost.
+-- The folder through which Segue is reached: REAPER's Lua has files but no sockets.
+-- An order is a file that appears whole; its answers are added to another one. Segue's side
+-- asks again and waits as long as it takes; nothing here waits. An order taken away is stopped.
+
+local use = ...
+local line = use("line")
+
+local spool = {}
+spool.__index = spool
+
+local ABSENT = "Segue is not there: start it with `segue up`"
+
+function spool.folder()
+  local chosen = os.getenv("SEGUE_SPOOL")
+  if chosen and chosen ~= "" then return chosen end
+  return (os.getenv("USERPROFILE") or os.getenv("HOME") or ".") .. "/.segue/spool"
+end
+
+--- Leave an order of these messages; nil and what to do where there is no such folder.
+function spool.order(id, messages)
+  local stem = spool.folder() .. "/" .. id
+  local file = io.open(stem .. ".part", "wb")
+  if not file then return nil, ABSENT end
+  local lines = {}
+  for place, message in ipairs(messages) do lines[place] = line.write(message) end
+  local written = file:write(table.concat(lines))
+  file:close()
+  if not (written and os.rename(stem .. ".part", stem .. ".order")) then
+    os.remove(stem .. ".part")
+    return nil, "cannot write into " .. spool.folder()
+  end
+  return setmetatable({ stem = stem, read = 0 }, spool)
+end
+
+--- The answers that have come since; an empty list most of the time.
+function spool:answers()
+  local file = io.open(self.stem .. ".answers", "rb")
+  if not file then return {} end
+  file:seek("set", self.read)
+  local text, messages = file:read("a"), {}
+  file:close()
+  for each in text:gmatch("([^\n]*)\n") do -- a line without its end is still being written
+    messages[#messages + 1] = line.read(each)
+    self.read = self.read + #each + 1
+  end
+  return messages
+end
+
+--- Nothing more is wanted of it: a job that has not ended is stopped.
+function spool:close()
+  os.remove(self.stem .. ".order")
+  os.remove(self.stem .. ".answers")
+end
+
+return spool

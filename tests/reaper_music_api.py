@@ -1,0 +1,130 @@
+"""REAPER's functions for what sounds: audio, tempo, envelopes and notes."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from tests.reaper_core import Reaper, at, documented, whole
+from tests.reaper_project import Accessor, Project, Take, Track, sample
+
+TICKS_A_QUARTER = 960
+
+
+@documented("CreateTrackAudioAccessor")
+def _create_accessor(reaper: Reaper, track: Any) -> Any:
+    reaper.accessors.append(Accessor(reaper.valid(track, Track)))
+    return reaper.accessors[-1]
+
+
+@documented("DestroyAudioAccessor")
+def _destroy_accessor(reaper: Reaper, accessor: Any) -> None:
+    assert accessor.open
+    accessor.open = False
+
+
+@documented("GetAudioAccessorSamples")
+def _accessor_samples(
+    reaper: Reaper, accessor: Any, rate: int, channels: int, start: float, count: int, buffer: Any
+) -> int:
+    assert accessor.open
+    first = start * whole(rate)
+    assert abs(first - round(first)) < 1e-3, "read between samples"
+    reaper.clock += reaper.reading_costs
+    reaper.frames_a_turn[-1] += whole(count)
+    for frame in range(count):
+        for channel in range(channels):
+            buffer[frame * channels + channel + 1] = sample(round(first) + frame, channel)
+    return 1
+
+
+@documented("CountTempoTimeSigMarkers")
+def _count_markers(reaper: Reaper, project: Any) -> int:
+    return len(reaper.valid(project, Project).markers)
+
+
+@documented("GetTempoTimeSigMarker")
+def _get_marker(reaper: Reaper, project: Any, index: int) -> Any:
+    marker = at(reaper.valid(project, Project).markers, index)
+    if marker is None:
+        return (False, 0.0, 0, 0.0, 0.0, 0, 0, False)
+    return True, marker.time, 0, 0.0, marker.bpm, marker.num, marker.denom, marker.glides
+
+
+@documented("TimeMap_GetTimeSigAtTime")
+def _metre(reaper: Reaper, project: Any, time: float) -> Any:
+    found = reaper.valid(project, Project).metre_at(time)
+    return found.num, found.denom, found.bpm
+
+
+@documented("TimeMap2_timeToQN")
+def _time_to_quarters(reaper: Reaper, project: Any, time: float) -> float:
+    return float(reaper.valid(project, Project).quarters(time))
+
+
+@documented("TimeMap2_QNToTime")
+def _quarters_to_time(reaper: Reaper, project: Any, quarters: float) -> float:
+    return float(reaper.valid(project, Project).seconds(quarters))
+
+
+@documented("TimeMap2_timeToBeats")
+def _time_to_beats(reaper: Reaper, project: Any, time: float) -> Any:
+    found = reaper.valid(project, Project).metre_at(time)
+    beats = (project.quarters(time) - project.quarters(found.time)) * found.denom / 4
+    bars = math.floor(beats / found.num + 1e-9)
+    return beats - bars * found.num, bars, found.num, beats, found.denom
+
+
+@documented("GetSelectedEnvelope")
+def _selected_envelope(reaper: Reaper, project: Any) -> Any:
+    return reaper.valid(project, Project).selected_envelope
+
+
+@documented("GetTrackEnvelopeByName")
+def _envelope_by_name(reaper: Reaper, track: Any, name: str) -> Any:
+    found = [each for each in reaper.valid(track, Track).envelopes if each.name == name]
+    return at(found, 0)
+
+
+@documented("GetEnvelopeName")
+def _envelope_name(reaper: Reaper, envelope: Any) -> Any:
+    return True, envelope.name
+
+
+@documented("Envelope_GetParentTake")
+def _envelope_take(reaper: Reaper, envelope: Any) -> Any:
+    return envelope.take, 0, 0
+
+
+@documented("Envelope_Evaluate")
+def _evaluate(reaper: Reaper, envelope: Any, time: float, rate: int, count: int) -> Any:
+    return 1, envelope.at(time), 0.0, 0.0, 0.0
+
+
+@documented("GetEnvelopeScalingMode")
+def _scaling_mode(reaper: Reaper, envelope: Any) -> int:
+    return int(envelope.scaling)
+
+
+@documented("ScaleFromEnvelopeMode")
+def _scale_from(reaper: Reaper, mode: int, value: float) -> float:
+    return value * value if mode else float(value)
+
+
+@documented("MIDI_CountEvts")
+def _count_events(reaper: Reaper, take: Any) -> Any:
+    count = len(reaper.valid(take, Take).notes)
+    return count, count, 0, 0
+
+
+@documented("MIDI_GetNote")
+def _get_note(reaper: Reaper, take: Any, index: int) -> Any:
+    start, end, pitch, muted = take.notes[whole(index)]
+    return True, False, muted, float(start), float(end), 0, pitch, 100
+
+
+@documented("MIDI_GetProjTimeFromPPQPos")
+def _note_time(reaper: Reaper, take: Any, ticks: float) -> float:
+    project = take.item.track.project
+    quarters = project.quarters(take.item.info["D_POSITION"])
+    return float(project.seconds(quarters + ticks / TICKS_A_QUARTER))

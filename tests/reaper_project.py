@@ -1,0 +1,211 @@
+"""What a REAPER project is made of, as far as Segue's scripts look at it. Times are in seconds."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import soundfile
+
+
+@dataclass(eq=False)
+class Source:
+    """A media file."""
+
+    path: str
+    seconds: float
+    rate: int
+    kind: str = "WAVE"
+    peaks_to_build: int = 3
+
+
+@dataclass(eq=False)
+class Envelope:
+    """Points (time, value) with straight lines between them, kept in the scale of a fader."""
+
+    name: str
+    points: list[tuple[float, float]]
+    scaling: int = 0
+    take: Take | None = None
+
+    def at(self, time: float) -> float:
+        """The raw value."""
+        times = [point[0] for point in self.points]
+        right = bisect_right(times, time)
+        if right == 0:
+            return self.points[0][1]
+        if right == len(times):
+            return self.points[-1][1]
+        (t0, v0), (t1, v1) = self.points[right - 1 : right + 1]
+        return v0 + (v1 - v0) * (time - t0) / (t1 - t0)
+
+
+@dataclass(eq=False)
+class Take:
+    """A take; notes are (start, end, pitch, muted) in ticks of the item."""
+
+    item: Item
+    source: Source | None = None
+    name: str = ""
+    notes: list[tuple[int, int, int, bool]] | None = None
+    effects: int = 0
+    stretch_markers: int = 0
+    envelopes: int = 0
+    info: dict[str, float] = field(
+        default_factory=lambda: {
+            "D_STARTOFFS": 0.0,
+            "D_PLAYRATE": 1.0,
+            "D_PITCH": 0.0,
+            "D_VOL": 1.0,
+            "D_PAN": 0.0,
+            "I_CHANMODE": 0.0,
+        }
+    )
+
+
+@dataclass(eq=False)
+class Item:
+    """A media item."""
+
+    track: Track
+    selected: bool = False
+    takes: list[Take] = field(default_factory=list)
+    active: int = 0
+    info: dict[str, float] = field(
+        default_factory=lambda: {
+            "D_POSITION": 0.0,
+            "D_LENGTH": 0.0,
+            "D_VOL": 1.0,
+            "B_MUTE": 0.0,
+            "B_LOOPSRC": 1.0,
+            "D_FADEINLEN": 0.01,
+            "D_FADEOUTLEN": 0.01,
+            "D_FADEINLEN_AUTO": -1.0,
+            "D_FADEOUTLEN_AUTO": -1.0,
+        }
+    )
+
+
+@dataclass(eq=False)
+class Track:
+    """A track; `razor` as P_RAZOREDITS has it."""
+
+    project: Project
+    name: str = ""
+    razor: str = ""
+    items: list[Item] = field(default_factory=list)
+    effects: list[str] = field(default_factory=list)
+    instrument: int = -1
+    envelopes: list[Envelope] = field(default_factory=list)
+    info: dict[str, float] = field(
+        default_factory=lambda: {
+            "D_VOL": 1.0,
+            "D_PAN": 0.0,
+            "D_WIDTH": 1.0,
+            "I_SELECTED": 0.0,
+            "I_FOLDERDEPTH": 0.0,
+        }
+    )
+
+    def add(self, path: Path, position: float, length: float, *, selected: bool = False) -> Item:
+        """An item without fades over a real file."""
+        facts = soundfile.info(str(path))
+        source = Source(str(path), facts.duration, facts.samplerate)
+        item = Item(self, selected)
+        item.info |= {"D_POSITION": position, "D_LENGTH": length}
+        item.info |= {"D_FADEINLEN": 0.0, "D_FADEOUTLEN": 0.0, "B_LOOPSRC": 0.0}
+        item.takes.append(Take(item, source))
+        self.items.append(item)
+        return item
+
+
+@dataclass(frozen=True)
+class Marker:
+    """A tempo marker; num 0 keeps the metre, `glides`: straight to the next one's tempo."""
+
+    time: float
+    bpm: float
+    num: int = 0
+    denom: int = 0
+    glides: bool = False
+
+
+@dataclass(eq=False)
+class Project:
+    """A project tab."""
+
+    folder: Path
+    rate: int = 48000
+    has_rate: bool = True  # of its own; else the audio device's counts
+    tracks: list[Track] = field(default_factory=list)
+    selection: tuple[float, float] = (0.0, 0.0)
+    markers: list[Marker] = field(default_factory=list)
+    bpm: float = 120.0
+    metre: tuple[int, int] = (4, 4)
+    selected_envelope: Envelope | None = None
+    undo: list[str] = field(default_factory=list)
+    open_blocks: int = 0
+    changes_outside: list[str] = field(default_factory=list)
+    numbers: dict[str, float] = field(default_factory=lambda: {"RENDER_SETTINGS": 64.0})
+    texts: dict[str, str] = field(default_factory=lambda: {"RENDER_FILE": "mine"})
+
+    def track(self, name: str = "") -> Track:
+        """A new last track."""
+        self.tracks.append(Track(self, name))
+        return self.tracks[-1]
+
+    def segments(self) -> list[Marker]:
+        """Markers from time 0 on, each with its metre."""
+        found = [Marker(0.0, self.bpm, *self.metre)]
+        for marker in self.markers:
+            metre = (marker.num, marker.denom) if marker.num else (found[-1].num, found[-1].denom)
+            found.append(Marker(marker.time, marker.bpm, *metre, marker.glides))
+        return [
+            m for m, after in zip(found, [*found[1:], None], strict=True) if not _hidden(m, after)
+        ]
+
+    def quarters(self, time: float) -> float:
+        """Quarter notes from time 0 on."""
+        total, segments = 0.0, self.segments()
+        for place, each in enumerate(segments):
+            after = segments[place + 1] if place + 1 < len(segments) else None
+            end = min(time, after.time) if after else time
+            if end <= each.time and place:
+                break
+            span = end - each.time
+            slope = (
+                (after.bpm - each.bpm) / (after.time - each.time) if after and each.glides else 0
+            )
+            total += (each.bpm * span + slope * span * span / 2) / 60
+        return total
+
+    def seconds(self, quarters: float) -> float:
+        """The inverse of `quarters`."""
+        low, high = 0.0, 1e5
+        while True:
+            middle = (low + high) / 2
+            if middle in (low, high):
+                return middle
+            low, high = (middle, high) if self.quarters(middle) < quarters else (low, middle)
+
+    def metre_at(self, time: float) -> Marker:
+        """The marker in force."""
+        return [each for each in self.segments() if each.time <= time + 1e-9][-1]
+
+
+def _hidden(marker: Marker, after: Marker | None) -> bool:
+    return after is not None and after.time <= marker.time
+
+
+@dataclass(eq=False)
+class Accessor:
+    """Reads a track until it is destroyed."""
+
+    track: Track
+    open: bool = True
+
+
+def sample(frame: int, channel: int) -> float:
+    """What every track of this REAPER plays at a frame of any rate: exact in float32."""
+    return ((frame * 2 + channel) % 65536 - 32768) / 65536

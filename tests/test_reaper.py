@@ -1,0 +1,541 @@
+"""REAPER's scripts from the region to the clip: what is placed, where, and what is not."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+import pytest
+
+from segue.bridge.daw.spool_folder import SpoolFolder
+from segue.presets.vocabulary import Progress, Request, Result
+from tests.osc_client import Running
+from tests.reaper_desk import ITEM_OFFSET, ITEM_SECONDS, SCRIPTS, Desk, carrying, write_wav
+from tests.reaper_double import Item, Project, Script, Source
+from tests.recorder import FRAMES, SAMPLE_RATE, Recorder, serving, write_noise
+from tests.test_bridge_server import start_server
+from tests.wire import ended
+
+UP, DOWN, LEFT, RIGHT, RETURN, ESCAPE = 30064, 1685026670, 1818584692, 1919379572, 13, 27
+
+START = 3.0  # of the region inside its file
+NAME = "Gitärre 'l\"ive' %d"
+
+
+@pytest.fixture
+def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Desk:
+    """A REAPER at 48 kHz whose orders nobody carries away."""
+    folder = tmp_path / 'it\'s "a" ümlaut'
+    monkeypatch.setenv("SEGUE_SPOOL", str(folder / "spool"))
+    return Desk(folder, name=NAME)
+
+
+def laid(desk: Desk, track: int = 1) -> Item:
+    """The only item of what is now the second track."""
+    (item,) = desk.project.tracks[track].items
+    return item
+
+
+def sources(item: Item) -> list[Source]:
+    """Those of its takes, which all have one."""
+    return [take.source for take in item.takes if take.source]
+
+
+def window(desk: Desk) -> Script:
+    """The window, open."""
+    script = desk.reaper.run(SCRIPTS / "segue.lua")
+    desk.reaper.turn()
+    return script
+
+
+def press(desk: Desk, script: Script, *keys: int) -> None:
+    """Keys, one a turn."""
+    script.keys += keys
+    desk.until(lambda: not script.keys)
+    desk.reaper.turn()
+
+
+@contextmanager
+def segue(desk: Desk, engine: Recorder) -> Iterator[str]:
+    """A real server, bridge and spool for the desk's scripts; the server's URL."""
+    with (
+        serving(desk.folder / "data", engine) as url,
+        Running(url) as bridge,
+        carrying(desk.spool, bridge.port),
+    ):
+        yield url
+
+
+def test_the_whole_way(desk: Desk) -> None:
+    """From the action to the item, through files, OSC and the real server; one undo step."""
+    engine = Recorder()
+    before = (dict(desk.item.info), list(desk.item.takes), dict(desk.track.info))
+    with segue(desk, engine):
+        desk.act("continue", seed=5)
+        desk.finish()
+    (request,) = engine.requests
+    assert request.region is not None
+    assert (request.region.path, request.region.start_seconds) == (str(desk.file), START)
+    assert (request.region.length_seconds, request.new_bars, request.seed) == (4.0, 4.0, 5)
+    assert request.tempo is not None
+    assert request.tempo.changes[0].bpm == 120.0
+    assert [track.name for track in desk.project.tracks] == [NAME, f"AI: {NAME}"]
+    item = laid(desk)
+    assert (item.info["D_POSITION"], item.info["D_LENGTH"]) == (4.0, FRAMES / SAMPLE_RATE)
+    assert (item.info["D_FADEINLEN"], item.info["D_FADEOUTLEN"]) == (0.0, 0.0)
+    (source,) = sources(item)
+    result = desk.folder / "data" / "results" / f"{request.id}.wav"
+    assert Path(source.path) == desk.project.folder / "Segue" / f"{request.id}.wav"
+    assert Path(source.path).read_bytes() == result.read_bytes()
+    assert source.peaks_to_build == 0
+    assert before == (desk.item.info, desk.item.takes, desk.track.info)
+    assert desk.project.undo == ["Segue: continue, seed 5"]
+    assert (desk.project.changes_outside, desk.project.open_blocks) == ([], 0)
+    assert (desk.reaper.console, desk.reaper.refresh_prevented) == ("", 0)
+    assert list(desk.spool.iterdir()) == []
+
+
+class Varied(Recorder):
+    """An engine that keeps a second clip, and makes an overlay for each."""
+
+    def run(
+        self, request: Request, out_path: Path, on_progress: Callable[[Progress], None]
+    ) -> Result:
+        """As the recorder's, and more files beside its clip."""
+        result = super().run(request, out_path, on_progress)
+        more = [out_path.with_name(f"{out_path.stem}~{end}.wav") for end in ("o", "2", "2o")]
+        for number, path in enumerate(more, start=1):
+            write_noise(path, result.seed + number)
+        overlay, second, second_overlay = map(str, more)
+        told = {"overlay_path": overlay, "overlay_start_seconds": result.start_seconds + 3.5}
+        told |= {"variations": (second,), "variation_overlays": (second_overlay,)}
+        return result.model_copy(update=told)
+
+
+def test_overlays_of_two_clips_on_the_whole_way(desk: Desk) -> None:
+    """Told by the real server and bridge: both overlays are takes of one item, at their place."""
+    with segue(desk, Varied()):
+        desk.act("continue", preset="best-of-eight", seed=5)
+        desk.finish()
+    item = laid(desk)
+    assert item.info["D_POSITION"] == 7.5
+    audio = [Path(source.path).read_bytes() for source in sources(item)]
+    results = desk.folder / "data" / "results"
+    assert audio == [next(results.glob(f"*~{end}.wav")).read_bytes() for end in ("o", "2o")]
+    assert audio[0] != audio[1]
+
+
+def test_rows_reach_the_server(desk: Desk) -> None:
+    """More rows than one message holds, and a gap, become the request's own."""
+    engine = Recorder()
+    desk.project.selection = (5.0, 8.0)
+    with segue(desk, engine):
+        desk.act("fill", seed=1)
+        desk.finish()
+    (request,) = engine.requests
+    (place,) = request.controls
+    assert place.kind == "inpaint"
+    assert [(gap.start, gap.length) for gap in place.gaps] == [(3.0, 3.0)]
+    assert desk.reaper.console == ""
+
+
+def test_stopping_reaches_the_server(desk: Desk, client: httpx.Client) -> None:
+    """The action `stop` ends a running job, here and there, and says so."""
+    engine = Recorder(gate=threading.Event())
+    with segue(desk, engine) as url:
+        desk.act("continue")
+        desk.until(engine.started.is_set)
+        job_id = desk.order()[0]
+        desk.act("stop")
+        desk.finish()
+        assert ended(client, url, job_id).state == "cancelled"
+    assert desk.reaper.console == "Segue: cancelled\n"
+    assert len(desk.project.tracks) == 1
+    assert desk.project.undo == []
+
+
+@pytest.mark.parametrize("rate", [44100, 48000, 96000])
+def test_an_overlay_lies_to_the_sample(
+    rate: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the region's file position and the overlay's say, at every rate, float noise apart."""
+    monkeypatch.setenv("SEGUE_SPOOL", str(tmp_path / "desk" / "spool"))
+    desk = Desk(tmp_path / "desk", rate)
+    desk.project.selection = (4.1, 8.0)
+    desk.act("continue")
+    start = float(str(desk.make()[2]))
+    first = round(4.1 * rate)
+    times = ((n, 2.0 + start - 1.0 + (start + n / rate - start)) for n in range(rate))
+    frames = next(n for n, time in times if time < (first + n) / rate)
+    overlay = Path(desk.clip("overlay.wav"))
+    desk.done(start, str(overlay), start + frames / rate)
+    desk.finish()
+    item = laid(desk)
+    assert item.info["D_POSITION"] == (first + frames) / rate
+    assert item.info["D_LENGTH"] == 3.0
+    assert Path(sources(item)[0].path).read_bytes() == overlay.read_bytes()
+
+
+def test_an_item_between_samples_keeps_its_offset(desk: Desk) -> None:
+    """What is laid over an item shares its fraction of a sample."""
+    shift = 0.3 / 48000
+    desk.item.info["D_POSITION"] += shift
+    desk.act("continue")
+    start = float(str(desk.make()[2]))
+    desk.done(start, desk.clip("overlay.wav"), start + 1.0)
+    desk.finish()
+    place = (laid(desk).info["D_POSITION"] - shift) * 48000
+    assert place == pytest.approx(round(place), abs=1e-6)
+
+
+def test_music_before_the_project(desk: Desk) -> None:
+    """What would begin before time 0 begins inside its file instead."""
+    desk.project.selection, desk.item.info["D_POSITION"] = (1.0, 3.0), 0.0
+    desk.act("before")
+    desk.done(-1.0, desk.clip("overlay.wav"), ITEM_OFFSET + 1.0 - 2.5)
+    desk.finish()
+    item = laid(desk)
+    assert (item.info["D_POSITION"], item.info["D_LENGTH"]) == (0.0, 1.5)
+    assert item.takes[0].info["D_STARTOFFS"] == 1.5
+
+
+def test_variations_are_takes(desk: Desk) -> None:
+    """One item, a take for each clip, the best one first and active; files of their own."""
+    desk.act("continue", task="continue", preset="best-of-eight")
+    for number in (2, 3):
+        paths = (desk.clip(f"clip~{number}.wav"), desk.clip(f"overlay~{number}.wav"))
+        desk.answer("/segue/job/variation", number, *paths, START + 4.0)
+    desk.done(START, desk.clip("overlay.wav"), START + 4.0)
+    job_id = desk.order()[0]
+    desk.finish()
+    item = laid(desk)
+    assert item.active == 0
+    names = [f"{job_id}{more}.wav" for more in ("", "-take2", "-take3")]
+    assert [Path(source.path).name for source in sources(item)] == names
+    assert [take.name for take in item.takes] == [
+        f"best-of-eight, seed 7 ({number})" for number in (1, 2, 3)
+    ]
+    assert desk.project.undo == ["Segue: best-of-eight, seed 7"]
+
+
+@pytest.mark.parametrize(
+    ("action", "preset"), [("vary", "vary-a-little"), ("fill", "bridge-the-gap")]
+)
+def test_what_replaces_an_item_is_its_take(action: str, preset: str, desk: Desk) -> None:
+    """It is the item's new take, under the item's own fades: no track, nothing doubled."""
+    if action == "vary":
+        desk.project.selection, desk.item.selected = (0.0, 0.0), True
+    desk.item.info["D_FADEINLEN"] = 0.01
+    desk.act(action)
+    assert desk.make()[1:4] == [str(desk.file), ITEM_OFFSET, ITEM_SECONDS]
+    desk.done(ITEM_OFFSET)
+    desk.finish()
+    assert len(desk.project.tracks) == 1
+    assert (len(desk.item.takes), desk.item.active) == (2, 1)
+    assert desk.item.takes[1].info["D_STARTOFFS"] == 0.0
+    assert desk.item.info["D_LENGTH"] == ITEM_SECONDS
+    assert desk.project.undo == [f"Segue: {preset}, seed 7"]
+
+
+def test_what_replaces_a_part_lies_beside_it(desk: Desk) -> None:
+    """On the track below, and the window says how to hear it alone."""
+    desk.reaper.states["Segue", "task"] = "vary"
+    script = window(desk)
+    press(desk, script, RETURN)
+    desk.done(START)
+    desk.until(lambda: "done: mute the original to hear it alone" in script.drawn)
+    assert (laid(desk).info["D_POSITION"], len(desk.item.takes)) == (4.0, 1)
+
+
+def test_the_track_below(desk: Desk) -> None:
+    """Made once, inside the same folder, with the same fader and effects."""
+    desk.track.info |= {"D_VOL": 0.5, "D_PAN": -0.3, "I_FOLDERDEPTH": -1.0}
+    desk.track.effects = ["EQ", "Tape"]
+    desk.project.track("Below")
+    for _ in range(2):
+        desk.act("continue")
+        desk.done(START)
+        desk.finish()
+    names = [track.name for track in desk.project.tracks]
+    assert names == [NAME, f"AI: {NAME}", "Below"]
+    made = desk.project.tracks[1]
+    assert len(made.items) == 2
+    assert made.effects == ["EQ", "Tape"]
+    assert [made.info[name] for name in ("D_VOL", "D_PAN", "I_FOLDERDEPTH")] == [0.5, -0.3, -1.0]
+    assert desk.track.info["I_FOLDERDEPTH"] == 0.0
+    assert sources(made.items[0])[0].path != sources(made.items[1])[0].path
+
+
+def test_what_was_rendered_goes_through_no_effects_again(desk: Desk) -> None:
+    """An instrument's track is heard through REAPER's render; the track below stays plain."""
+
+    def render(project: Project) -> None:
+        texts = project.texts
+        write_wav(Path(texts["RENDER_FILE"]) / f"{texts['RENDER_PATTERN']}.wav", 4.0, 48000)
+
+    desk.reaper.render = render
+    desk.track.effects, desk.track.instrument, desk.track.name = ["Synth"], 0, ""
+    desk.track.info["D_VOL"] = 0.5
+    desk.act("continue")
+    desk.done(0.0, desk.clip("overlay.wav"), 3.5)
+    desk.finish()
+    made = desk.project.tracks[1]
+    assert (made.name, made.effects, made.info["D_VOL"]) == ("AI: Track 1", [], 1.0)
+    assert laid(desk).info["D_POSITION"] == 7.5
+
+
+def test_a_turn_copies_little(desk: Desk) -> None:
+    """A long clip comes into the project over many turns, a megabyte in each."""
+    desk.act("continue")
+    path = Path(desk.clip("long.wav", 10.0))
+    desk.answer("/segue/job/done", str(path), START, 480000, 48000, 7, "", 0.0)
+    before = len(desk.reaper.frames_a_turn)
+    desk.until(lambda: len(desk.project.tracks) == 2)
+    assert len(desk.reaper.frames_a_turn) - before >= path.stat().st_size / 2**20
+    assert Path(sources(laid(desk))[0].path).read_bytes() == path.read_bytes()
+
+
+def test_nothing_is_written_over(desk: Desk) -> None:
+    """A file that has the clip's name already stays as it is."""
+    desk.act("continue")
+    job_id = desk.order()[0]
+    mine = desk.project.folder / "Segue" / f"{job_id}.wav"
+    mine.parent.mkdir(exist_ok=True)
+    mine.write_bytes(b"mine")
+    desk.done(START)
+    desk.finish()
+    assert mine.read_bytes() == b"mine"
+    assert Path(sources(laid(desk))[0].path).name == f"{job_id}-2.wav"
+
+
+def open_other(desk: Desk) -> Project:
+    """Another project tab comes to the front."""
+    other = Project(desk.folder / "other")
+    other.track("Also here")
+    desk.reaper.projects.insert(0, other)
+    return other
+
+
+def test_another_tab_in_front(desk: Desk) -> None:
+    """The clip waits until its project is in front again; the other one is not touched."""
+    desk.act("continue")
+    desk.order()
+    other = open_other(desk)
+    desk.done(START)
+    for _ in range(20):
+        desk.reaper.turn()
+    assert [len(project.tracks) for project in (other, desk.project)] == [1, 1]
+    assert (other.changes_outside, desk.project.changes_outside) == ([], [])
+    desk.reaper.front = 1
+    desk.finish()
+    assert laid(desk).info["D_POSITION"] == 4.0
+
+
+@pytest.mark.parametrize("lost", ["project", "track"])
+def test_project_or_track_gone(lost: str, desk: Desk) -> None:
+    """The clip is kept, its place is said, and nothing is put anywhere else."""
+    desk.act("continue")
+    desk.order()
+    if lost == "project":
+        other = open_other(desk)
+        desk.reaper.projects.remove(desk.project)
+    else:
+        other = desk.project
+        other.tracks[0].name = other.track("Also here").name
+        other.tracks.pop(0)
+    desk.done(START)
+    desk.finish()
+    assert f"Segue: the {lost} " in desk.reaper.console
+    kept = Path(desk.reaper.console.rpartition(": ")[2].strip())
+    assert kept.read_bytes() == (desk.folder / "server" / "clip.wav").read_bytes()
+    assert ([track.items for track in other.tracks], other.undo) == ([[]], [])
+
+
+def test_a_clip_that_is_no_audio(desk: Desk) -> None:
+    """It is said, and the undo history does not know of it."""
+    desk.act("continue")
+    bad = desk.folder / "bad.wav"
+    bad.write_bytes(b"RIFF")
+    desk.answer("/segue/job/done", str(bad), START, 1, 48000, 7, "", 0.0)
+    desk.finish()
+    assert "Segue: REAPER cannot read the clip; the clip is kept: " in desk.reaper.console
+    assert (len(desk.project.tracks), desk.project.undo) == (1, [])
+
+
+def test_a_clip_that_is_gone(desk: Desk) -> None:
+    """It is said."""
+    desk.act("continue")
+    desk.answer("/segue/job/done", "/nowhere.wav", START, 1, 48000, 7, "", 0.0)
+    desk.finish()
+    assert "Segue: the clip is gone: /nowhere.wav" in desk.reaper.console
+
+
+def test_an_error_is_said(desk: Desk) -> None:
+    """In Segue's own words, which say what to do."""
+    desk.act("continue")
+    desk.answer("/segue/error", "bad-region", "region: too short")
+    desk.finish()
+    assert desk.reaper.console == "Segue: region: too short\n"
+    assert list(desk.spool.iterdir()) == []
+
+
+def test_an_answer_half_written(desk: Desk) -> None:
+    """A line counts once its end is there; another job's, or one nobody knows, never."""
+    desk.act("continue")
+    job_id = desk.order()[0]
+    with (desk.spool / f"{job_id}.answers").open("w") as file:
+        file.write("/segue/error\tsss\tanother\tbad-request\tnot ours\n/what\ts\t?\n/segue/err")
+    for _ in range(5):
+        desk.reaper.turn()
+    assert desk.reaper.console == ""
+    with (desk.spool / f"{job_id}.answers").open("a") as file:
+        file.write(f"or\tsss\t{job_id}\tbad-request\tours\n")
+    desk.finish()
+    assert desk.reaper.console == "Segue: ours\n"
+
+
+def test_a_script_that_ends_stops_its_job(desk: Desk) -> None:
+    """REAPER closes, or the user ends the script: the order is taken away."""
+    desk.act("continue")
+    desk.order()
+    desk.reaper.scripts[0].end()
+    assert list(desk.spool.iterdir()) == []
+
+
+def test_no_spool(desk: Desk) -> None:
+    """Without the folder nobody can answer, so it is said at once."""
+    desk.spool.rmdir()
+    desk.act("continue")
+    desk.finish()
+    assert desk.reaper.console == "Segue: Segue is not there: start it with `segue up`\n"
+
+
+def test_the_bridge_is_started_late(desk: Desk) -> None:
+    """The window says that nobody answers, and goes on waiting; then the clip comes."""
+    engine = Recorder()
+    script = window(desk)
+    spool = SpoolFolder(desk.spool, 9)  # the discard port: nobody listens
+    press(desk, script, RETURN)
+    desk.order()
+    spool.turn(0.0, 0.0)
+    spool.turn(10.0, 0.0)
+    spool.close()
+    desk.until(lambda: "nobody answers: start it with `segue up`" in script.drawn)
+    with segue(desk, engine):
+        desk.until(lambda: "done" in script.drawn)
+    assert len(laid(desk).takes) == 1
+
+
+@pytest.mark.slow
+def test_a_server_killed_in_the_middle(desk: Desk) -> None:
+    """kill -9, started again: the clip still comes, once, and no turn waits for it."""
+    server, port = start_server(0, desk.folder)
+    with Running(f"http://127.0.0.1:{port}") as bridge, carrying(desk.spool, bridge.port):
+        script = window(desk)
+        press(desk, script, RETURN)
+        desk.until(lambda: "optimizing" in script.drawn)
+        with server:
+            server.kill()
+        for _ in range(10):
+            desk.reaper.turn()
+        server, same_port = start_server(port, desk.folder)
+        (desk.folder / "gate").touch()
+        desk.until(lambda: "done" in script.drawn)
+        with server:
+            server.terminate()
+    assert same_port == port
+    assert len(laid(desk).takes) == 1
+
+
+def test_the_window_by_keys(desk: Desk) -> None:
+    """Arrows choose task, preset and length; Return asks for it; Escape stops, then closes."""
+    script = window(desk)
+    press(desk, script, RIGHT)  # before
+    press(desk, script, LEFT, LEFT)  # loop
+    assert "Loop" in script.drawn
+    press(desk, script, RIGHT, DOWN, RIGHT, RIGHT, DOWN, RIGHT)
+    assert {"Continue", "rise", "5"} <= set(script.drawn)
+    press(desk, script, DOWN, LEFT)
+    assert "seconds" in script.drawn
+    press(desk, script, RETURN)
+    assert desk.make()[4:10] == ["rise", 5.0, 0.0, 0.0, -1, ""]
+    desk.answer("/segue/job/progress", 0.25, "optimizing")
+    desk.until(lambda: "optimizing" in script.drawn)
+    press(desk, script, ESCAPE)
+    assert "cancelled" in script.drawn
+    assert list(desk.spool.iterdir()) == []
+    assert script.gfx.open
+    script.keys.append(ESCAPE)
+    desk.finish()
+    script.end()
+    assert not script.gfx.open
+    assert desk.reaper.states["Segue", "preset"] == "rise"
+
+
+def test_the_window_by_typing(desk: Desk) -> None:
+    """`e` or a click takes a length, a seed and words; what makes no sense changes nothing."""
+    script = window(desk)
+    desk.reaper.dialog = ["7.5", "much", "99", None, "a, b"]
+    press(desk, script, DOWN, DOWN, ord("e"), ord("e"), DOWN, DOWN, ord("e"), ord("e"), DOWN)
+    script.gfx.mouse_x, script.gfx.mouse_y, script.gfx.mouse_cap = 300, 12 + 5 * 22 + 3, 1
+    desk.reaper.turn()
+    desk.reaper.turn()
+    assert {"7.5", "99", "a, b"} <= set(script.drawn)
+    press(desk, script, RETURN)
+    assert desk.make()[6:10] == [7.5, 0.0, 99, "a, b"]
+
+
+def test_one_job_at_a_time(desk: Desk) -> None:
+    """Return does nothing while a job runs."""
+    script = window(desk)
+    press(desk, script, RETURN)
+    desk.order()
+    press(desk, script, RETURN)
+    assert len(list(desk.spool.glob("*.order"))) == 1
+
+
+def test_the_self_test(desk: Desk) -> None:
+    """Each step passes where all is well, the server's own word included; nothing is changed."""
+    with segue(desk, Recorder()):
+        desk.act("self_test")
+        desk.finish()
+    lines = desk.reaper.console.splitlines()
+    assert [line[:6] for line in lines[:-1]] == ["ok    "] * 7
+    assert lines[-1] == "Segue's self-test: all passed"
+    assert (desk.project.changes_outside, desk.project.undo) == ([], [])
+
+
+def test_the_self_test_where_nothing_works(desk: Desk) -> None:
+    """Each failure is told with what to do."""
+    desk.spool.rmdir()
+    desk.project.folder.rmdir()
+    desk.project.folder.write_text("a file")
+    desk.act("self_test")
+    desk.finish()
+    lines = desk.reaper.console.splitlines()
+    failed = [line.partition(":")[0] for line in lines if line.startswith("FAIL")]
+    assert failed == [
+        "FAIL  the project's folder takes files",
+        f"FAIL  an order can be left in {desk.spool}",
+    ]
+    assert "start it with `segue up`" in desk.reaper.console
+    assert lines[-1] == "Segue's self-test: 2 failed"
+
+
+def test_the_self_test_without_a_bridge(desk: Desk) -> None:
+    """Nobody answers in time."""
+    desk.act("self_test")
+    desk.finish()
+    assert "FAIL  Segue answers: nobody does: start it with `segue up`" in desk.reaper.console
+
+
+def test_adding_the_actions(desk: Desk) -> None:
+    """One script makes all of them known to REAPER."""
+    desk.act("add_actions")
+    names = {Path(path).name for path in desk.reaper.registered}
+    shipped = {path.name for path in SCRIPTS.glob("*.lua")}
+    assert names == shipped - {"segue_add_actions.lua"}
+    assert desk.reaper.console == f"Segue: {len(names)} actions are in the action list\n"

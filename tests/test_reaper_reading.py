@@ -1,0 +1,378 @@
+"""What REAPER's scripts read from a project and order: audio to the sample, curves, tempo."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from tests.reaper_desk import ITEM_OFFSET, ITEM_START, REGION, Desk
+from tests.reaper_double import Envelope, Item, Marker, Project, Take, sample
+
+RATES = (44100, 48000, 96000)
+MAX_FRAMES_A_TURN = 65536
+START = 1 / 3  # between samples at every rate
+
+
+@pytest.fixture
+def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Desk:
+    """A REAPER at 48 kHz whose orders nobody carries away."""
+    monkeypatch.setenv("SEGUE_SPOOL", str(tmp_path / "desk ü" / "spool"))
+    return Desk(tmp_path / "desk ü")
+
+
+def desk_at(rate: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Desk:
+    """The same at another rate."""
+    monkeypatch.setenv("SEGUE_SPOOL", str(tmp_path / 'it\'s "here"' / "spool"))
+    return Desk(tmp_path / 'it\'s "here"', rate)
+
+
+@pytest.mark.parametrize("rate", RATES)
+def test_an_untouched_item_is_read_from_its_file(
+    rate: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The order names the file, and whole samples of it, also for an item between samples."""
+    desk = desk_at(rate, tmp_path, monkeypatch)
+    desk.item.info["D_POSITION"] = START
+    desk.act("continue")
+    _, path, start, length, preset = desk.make()[:5]
+    assert (path, preset) == (str(desk.file), "continue")
+    first = round((ITEM_OFFSET + REGION[0] - START) * rate)
+    last = round((ITEM_OFFSET + REGION[1] - START) * rate)
+    assert start == first / rate
+    assert length == pytest.approx((last - first) / rate, abs=1e-12)
+
+
+def add_second_item(item: Item) -> None:
+    """Another item over the region."""
+    copy = item.track.add(Path(item.takes[0].source.path), 5.0, 1.0)  # type: ignore[union-attr]
+    assert copy is not item
+
+
+TOUCHED: dict[str, Callable[[Item], object]] = {
+    "gain": lambda item: item.info.update(D_VOL=0.5),
+    "mute": lambda item: item.info.update(B_MUTE=1.0),
+    "take gain": lambda item: item.takes[0].info.update(D_VOL=2.0),
+    "rate": lambda item: item.takes[0].info.update(D_PLAYRATE=1.01),
+    "pitch": lambda item: item.takes[0].info.update(D_PITCH=1.0),
+    "pan": lambda item: item.takes[0].info.update(D_PAN=0.1),
+    "channels": lambda item: item.takes[0].info.update(I_CHANMODE=2.0),
+    "effect": lambda item: setattr(item.takes[0], "effects", 1),
+    "stretch": lambda item: setattr(item.takes[0], "stretch_markers", 1),
+    "envelope": lambda item: setattr(item.takes[0], "envelopes", 1),
+    "fade": lambda item: item.info.update(D_FADEINLEN=2.5),
+    "automatic fade": lambda item: item.info.update(D_FADEOUTLEN_AUTO=7.0),
+    "too short": lambda item: item.info.update(D_LENGTH=5.0),
+    "loop": lambda item: item.takes[0].info.update(D_STARTOFFS=15.0),
+    "mp3": lambda item: setattr(item.takes[0].source, "kind", "MP3"),
+    "second item": add_second_item,
+}
+
+
+@pytest.mark.parametrize("touch", TOUCHED)
+def test_a_touched_item_is_bounced(touch: str, desk: Desk) -> None:
+    """Whatever an item does to its file is heard, so the track is read as it plays."""
+    TOUCHED[touch](desk.item)
+    desk.act("continue")
+    path = Path(str(desk.make()[1]))
+    assert path.parent == desk.project.folder / "Segue" / "in"
+    assert soundfile.info(str(path)).frames == 4 * 48000
+
+
+@pytest.mark.parametrize("rate", RATES)
+def test_a_bounce_is_exact_to_the_sample(
+    rate: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A float WAV of the project's rate holds every sample from the nearest to the start on."""
+    desk = desk_at(rate, tmp_path, monkeypatch)
+    desk.item.info["D_VOL"] = 0.5
+    desk.project.selection = (4 + START, 4.9)
+    desk.act("continue")
+    _, path, start, length = desk.make()[:4]
+    first = round((4 + START) * rate)
+    frames = round((4.9 - first / rate) * rate)
+    expected = [[sample(first + n, channel) for channel in (0, 1)] for n in range(frames)]
+    audio, found_rate = soundfile.read(str(path), dtype="float32")
+    assert soundfile.info(str(path)).subtype == "FLOAT"
+    assert (found_rate, start, length) == (rate, 0.0, frames / rate)
+    assert np.array_equal(audio, np.array(expected, np.float32))
+    assert all(not accessor.open for accessor in desk.reaper.accessors)
+
+
+@pytest.mark.parametrize(("device", "rate"), [("96000", 96000), ("", 48000)])
+def test_a_project_without_a_rate(device: str, rate: int, desk: Desk) -> None:
+    """The audio device's counts, and 48 kHz where there is none."""
+    desk.project.has_rate, desk.reaper.device_rate = False, device
+    desk.item.info["D_VOL"] = 0.5
+    desk.act("continue")
+    facts = soundfile.info(str(desk.make()[1]))
+    assert (facts.samplerate, facts.frames) == (rate, 4 * rate)
+
+
+def test_a_turn_never_reads_for_long(desk: Desk) -> None:
+    """A turn reads a bounded number of samples, and fewer where REAPER is slow."""
+    desk.item.info["D_VOL"] = 0.5
+    desk.act("continue")
+    desk.order()
+    frames = desk.reaper.frames_a_turn
+    assert (max(frames), sum(frames)) == (MAX_FRAMES_A_TURN, 4 * 48000)
+    slow = Desk(desk.folder / "slow")
+    slow.spool = desk.spool
+    for order in desk.spool.glob("*.order"):
+        order.unlink()
+    slow.item.info["D_VOL"] = 0.5
+    slow.reaper.reading_costs = 0.005
+    slow.act("continue")
+    slow.order()
+    assert max(slow.reaper.frames_a_turn) == 3 * 4096
+
+
+def test_a_bounce_that_is_stopped_leaves_nothing(desk: Desk) -> None:
+    """Neither a half file nor an open accessor, nor an order."""
+    desk.item.info["D_VOL"] = 0.5
+    desk.act("continue")
+    desk.reaper.turn()
+    desk.act("stop")
+    desk.finish()
+    assert list((desk.project.folder / "Segue" / "in").iterdir()) == []
+    assert not any(accessor.open for accessor in desk.reaper.accessors)
+    assert list(desk.spool.iterdir()) == []
+
+
+def test_a_track_removed_while_it_is_read(desk: Desk) -> None:
+    """It is said, and nothing stays open."""
+    desk.item.info["D_VOL"] = 0.5
+    desk.act("continue")
+    desk.reaper.turn()
+    desk.project.tracks.clear()
+    desk.finish()
+    assert desk.reaper.console == "Segue: the track was removed while it was read\n"
+    assert not any(accessor.open for accessor in desk.reaper.accessors)
+
+
+def test_a_razor_edit(desk: Desk) -> None:
+    """Without a time selection the first razor edit of a track counts, not one of an envelope."""
+    desk.project.selection = (0.0, 0.0)
+    other = desk.project.track("Other")
+    other.razor = '1.5 2.5 "{ABC}" 5.0 6.5 ""'
+    other.add(desk.file, 0.0, 10.0)
+    desk.act("continue")
+    assert desk.make()[2:4] == [5.0, 1.5]
+
+
+def test_an_item_alone(desk: Desk) -> None:
+    """Without either, the selected item is the region."""
+    desk.project.selection = (0.0, 0.0)
+    desk.item.selected = True
+    desk.act("before")
+    assert desk.make()[2:6] == [ITEM_OFFSET, 12.0, "lead-in", 0.0]
+
+
+def test_nothing_selected(desk: Desk) -> None:
+    """It says what to select."""
+    desk.project.selection = (0.0, 0.0)
+    desk.act("continue")
+    assert desk.reaper.console.startswith("Segue: select some time and a track")
+
+
+def test_tempo_over_region_and_continuation(desk: Desk) -> None:
+    """Tempo and metre at the region's start, every change after it up to the new music's end."""
+    desk.project.markers = [
+        Marker(1.0, 100.0, 3, 4),
+        Marker(5.0, 150.0),
+        Marker(9.0, 90.0, 7, 8),
+        Marker(100.0, 60.0),
+    ]
+    desk.act("continue", unit="seconds", length=6)
+    assert desk.rows("tempo") == [0.0, 100.0, 3.0, 1.0, 150.0, 3.0, 5.0, 90.0, 3.5]
+    assert desk.heading("tempo") == [3, "", "", pytest.approx(2.0)]  # 5 beats at 100: 3 + 2
+    assert desk.make()[5:7] == [6.0, 0.0]
+
+
+def test_a_gliding_tempo_keeps_its_beats(desk: Desk) -> None:
+    """A glide becomes steps, at the ends of which as many beats have passed."""
+    desk.project.markers = [Marker(2.0, 100.0, glides=True), Marker(7.0, 200.0)]
+    desk.act("continue", unit="seconds", length=1)
+    numbers = desk.rows("tempo")
+    assert numbers is not None
+    rows = [numbers[place : place + 3] for place in range(0, len(numbers), 3)]
+    assert [row[0] for row in rows] == pytest.approx([n * 0.25 for n in range(13)])
+    beats = sum(row[1] * 0.25 / 60 for row in rows[:12])
+    assert beats == pytest.approx(desk.project.quarters(7.0) - desk.project.quarters(4.0))
+    assert rows[-1] == [3.0, 200.0, 4.0]
+
+
+def level_points(desk: Desk) -> Envelope:
+    """The track's volume: full until 8, then falling to a quarter at 10."""
+    volume = Envelope("Volume", [(0.0, 0.8), (8.0, 0.8), (10.0, 0.2)], scaling=1)
+    desk.track.envelopes.append(volume)
+    return volume
+
+
+def test_the_volume_envelope_as_levels(desk: Desk) -> None:
+    """Decibels above the value at the seam, 20 a second, through the fader's own scale."""
+    volume = level_points(desk)
+    desk.act("continue", unit="seconds", length=2)
+    numbers = desk.rows("intensity")
+    assert numbers is not None
+    times = [n * 0.05 for n in range(41)]
+    assert numbers[::2] == pytest.approx(times, abs=1e-12)
+    gains = [volume.at(8 + time) ** 2 / 0.8**2 for time in times]
+    assert numbers[1::2] == pytest.approx([20 * math.log10(gain) for gain in gains], abs=1e-9)
+    assert desk.heading("intensity") == [41, "", "db", 0.0]
+
+
+def test_silence_in_an_envelope_is_bounded(desk: Desk) -> None:
+    """A level that Segue can take, also where the envelope goes to nothing or comes from it."""
+    desk.track.envelopes.append(Envelope("Volume", [(4.0, 0.0), (8.0, 0.0), (9.0, 1.0)]))
+    desk.act("continue", unit="seconds", length=1)
+    numbers = desk.rows("intensity")
+    assert numbers is not None
+    assert numbers[1] == 0.0
+    assert max(numbers[1::2]) == 30.0
+
+
+def test_levels_before_the_region(desk: Desk) -> None:
+    """Music before a region joins at its start: time 0 is the new music's beginning."""
+    desk.track.envelopes.append(Envelope("Volume", [(2.0, 0.1), (4.0, 1.0)]))
+    desk.act("before", unit="seconds", length=2)
+    numbers = desk.rows("intensity")
+    assert numbers is not None
+    assert numbers[:2] == pytest.approx([0.0, -20.0])
+    assert numbers[-2:] == pytest.approx([2.0, 0.0])
+
+
+def test_a_selected_envelope_of_another_kind(desk: Desk) -> None:
+    """It goes before the volume, and its values are a share of what Segue can do."""
+    level_points(desk)
+    desk.project.selected_envelope = Envelope("Cutoff", [(8.0, 0.0), (9.0, 1.5)])
+    desk.act("continue", unit="seconds", length=1)
+    numbers = desk.rows("intensity")
+    assert numbers is not None
+    assert numbers[-2:] == [1.0, 1.0]
+    assert desk.heading("intensity")[2] == "share"
+
+
+@pytest.mark.parametrize("why", ["flat", "switched off", "of a take"])
+def test_no_levels(why: str, desk: Desk) -> None:
+    """A flat envelope says nothing, nor does one that is not to be followed."""
+    volume = level_points(desk)
+    if why == "flat":
+        volume.points = [(0.0, 0.5)]
+    if why == "of a take":
+        volume.name, volume.take = "Take volume", desk.item.takes[0]
+        desk.project.selected_envelope = volume
+    desk.act("continue", curve=why != "switched off")
+    assert desk.rows("intensity") is None
+
+
+def midi(desk: Desk, position: float) -> Take:
+    """A selected MIDI item of three notes and a muted one; a beat is half a second."""
+    item = Item(desk.project.track("Line"), selected=True)
+    item.info |= {"D_POSITION": position, "D_LENGTH": 2.0}
+    notes = [(0, 960, 60, False), (960, 1920, 64, False), (0, 960, 72, True)]
+    item.takes.append(Take(item, notes=[*notes, (2880, 9600, 67, False)]))
+    item.track.items.append(item)
+    return item.takes[0]
+
+
+@pytest.mark.parametrize(("position", "shift"), [(8.0, 0.0), (8.5, 0.5), (30.0, 0.0), (7.5, -0.5)])
+def test_a_selected_midi_item_is_the_line(position: float, shift: float, desk: Desk) -> None:
+    """Notes where they lie in the new music; those of an item elsewhere from its beginning."""
+    midi(desk, position)
+    desk.act("continue", unit="seconds", length=4)
+    notes = [(0.0, 0.5, 60), (0.5, 0.5, 64), (1.5, 0.5, 67)]
+    moved = [n for start, length, pitch in notes for n in (start + shift, length, pitch)]
+    assert desk.rows("melody") == pytest.approx(moved[3:] if shift < 0 else moved)
+
+
+def test_a_gap_inside_an_item(desk: Desk) -> None:
+    """The whole item is the region, the selection a gap of it, and the lengths are its own."""
+    desk.act("fill")
+    assert desk.make()[1:7] == [str(desk.file), ITEM_OFFSET, 12.0, "bridge-the-gap", 0.0, 0.0]
+    assert desk.rows("gaps") == [REGION[0] - ITEM_START, REGION[1] - REGION[0]]
+    assert desk.heading("gaps") == [1, "", "", 0.0]
+
+
+def test_a_gap_between_items(desk: Desk) -> None:
+    """Where no item holds it, eight seconds are heard on each side, or what there is."""
+    desk.project.selection = (1.0, 3.0)
+    desk.act("fill")
+    _, path, start, length = desk.make()[:4]
+    assert soundfile.info(str(path)).frames == 11 * 48000
+    assert (start, length) == (0.0, 11.0)
+    assert desk.rows("gaps") == [1.0, 2.0]
+
+
+def test_a_gap_needs_a_selection(desk: Desk) -> None:
+    """An item alone does not say what is to be made anew."""
+    desk.project.selection, desk.item.selected = (0.0, 0.0), True
+    desk.act("fill")
+    assert "select the time that is to be made anew" in desk.reaper.console
+
+
+def bars_at_120(count: float) -> list[float]:
+    """New seconds, new bars and bpm of an order in bars."""
+    return [0.0, count, 0.0]
+
+
+@pytest.mark.parametrize(
+    ("action", "preset", "length"),
+    [
+        ("continue", "continue", bars_at_120(4.0)),
+        ("before", "lead-in", bars_at_120(4.0)),
+        ("both", "both-sides", bars_at_120(4.0)),
+        ("loop", "seamless-loop", bars_at_120(4.0)),
+        ("vary", "vary-a-little", [0.0, 0.0, 0.0]),
+    ],
+)
+def test_each_task_has_its_preset(
+    action: str, preset: str, length: list[float], desk: Desk
+) -> None:
+    """An action asks for its own preset and as many bars as the window was left with."""
+    desk.act(action, seed=11, text='warm, "slow" strings\t')
+    assert desk.make()[4:] == [preset, *length, 11, 'warm, "slow" strings\t']
+
+
+def effects_heard(desk: Desk, fail: bool = False) -> dict[str, float]:
+    """Let REAPER render; what it was asked for is gathered."""
+    asked: dict[str, float] = {}
+
+    def render(project: Project) -> None:
+        asked.update(project.numbers)
+        asked["selected"] = [t.info["I_SELECTED"] for t in project.tracks].index(1.0)
+        if fail:
+            raise RuntimeError("no disk")
+        audio = np.zeros((4 * 48000, 2), np.float32)
+        path = Path(project.texts["RENDER_FILE"]) / f"{project.texts['RENDER_PATTERN']}.wav"
+        soundfile.write(path, audio, 48000)
+
+    desk.reaper.render = render
+    return asked
+
+
+@pytest.mark.parametrize("fail", [False, True])
+def test_a_render_puts_every_setting_back(fail: bool, desk: Desk) -> None:
+    """Also after an error: numbers, texts and the selected tracks are as they were."""
+    other = desk.project.track("Selected")
+    other.info["I_SELECTED"], desk.track.info["I_SELECTED"] = 1.0, 0.0
+    desk.item.selected = True
+    numbers, texts = dict(desk.project.numbers), dict(desk.project.texts)
+    asked = effects_heard(desk, fail)
+    desk.act("continue", effects=True)
+    if fail:
+        desk.finish()
+        assert "REAPER rendered nothing" in desk.reaper.console
+        assert "no disk" in desk.reaper.console
+    else:
+        assert desk.make()[2:4] == [0.0, 4.0]
+    bounds = ("RENDER_STARTPOS", "RENDER_ENDPOS", "RENDER_BOUNDSFLAG", "RENDER_SETTINGS")
+    assert [asked[name] for name in bounds] == [4.0, 8.0, 0.0, 2.0]
+    assert asked["selected"] == 0
+    left = {name: value for name, value in desk.project.numbers.items() if value}
+    assert (left, {k: v for k, v in desk.project.texts.items() if v}) == (numbers, texts)
+    assert (other.info["I_SELECTED"], desk.track.info["I_SELECTED"]) == (1.0, 0.0)
