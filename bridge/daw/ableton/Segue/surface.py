@@ -1,0 +1,41 @@
+# Segue: placed by `segue install`
+"""The control surface that Live loads: a tick, the status bar, and nothing on any MIDI port."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from _Framework.ControlSurface import ControlSurface  # type: ignore[import-not-found]
+
+from .desk import Desk
+from .port import Port, PortFile, bridge_ports, runtime_folder
+
+TICK = 1  # of Live's own, of about 100 ms
+
+
+class Surface(ControlSurface):  # type: ignore[misc]
+    """Live makes one when Segue is chosen as a control surface, and calls `disconnect` after."""
+
+    def __init__(self, c_instance: Any) -> None:
+        super().__init__(c_instance)
+        folder = runtime_folder()
+        port = Port()
+        self._port_file = PortFile(folder, port.number)
+        self._desk = Desk(
+            self.song, self.show_message, self.log_message, port, lambda: bridge_ports(folder)
+        )
+        self._closed = False
+        self.log_message(f"Segue listens on udp://127.0.0.1:{port.number}")
+        self.schedule_message(TICK, self._tick)
+
+    def _tick(self) -> None:
+        if not self._closed:
+            self._desk.tick()
+            self.schedule_message(TICK, self._tick)
+
+    def disconnect(self) -> None:
+        """Give everything back."""
+        self._closed = True
+        self._desk.close()
+        self._port_file.remove()
+        super().disconnect()

@@ -1,0 +1,349 @@
+"""A Live Set that raises, defers and leaves out what the Live Object Model says it does.
+
+Sources: the docstrings of ableton-live-stubs 12.3.6, and what PhotonicVelocity's reference of
+the model observed in Live 12.3.5 (positions of clips, `warping` switched a tick later).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import soundfile
+
+
+class LomObject:
+    """Of what was deleted, every attribute raises."""
+
+    _alive = True
+
+    def __getattribute__(self, name: str) -> Any:
+        if name[0] != "_" and not object.__getattribute__(self, "_alive"):
+            raise RuntimeError("the object does not exist any more")
+        return object.__getattribute__(self, name)
+
+
+class Parameter(LomObject):
+    """A volume fader, or anything with a range from 0 to 4."""
+
+    min, max = 0.0, 4.0
+
+    def str_for_value(self, value: float) -> str:
+        """As a fader shows it: 0.85 is 0 dB, 0 is silence."""
+        return f"{(value - 0.85) * 40:.1f} dB" if value else "-inf dB"
+
+
+@dataclass
+class Envelope:
+    """A curve of beats, without the events that older Lives do not tell."""
+
+    value_at_time: Callable[[float], float]
+
+
+@dataclass
+class TellingEnvelope(Envelope):
+    """A curve whose points are told."""
+
+    times: Sequence[float]
+
+    def events_in_range(self, start: float, end: float) -> list[Any]:
+        """The points there."""
+        return [SimpleNamespace(time=time) for time in self.times if start <= time <= end]
+
+
+class Clip(LomObject):
+    """A clip on `holder`; `markers` are (second, beat) of a warped one."""
+
+    is_midi_clip = False
+    is_recording = False
+    gain_display_string = "0.0 dB"
+    pitch_coarse = 0
+    pitch_fine = 0.0
+    looping = False
+
+    def __init__(self, song: Song, holder: Any, path: str, start: float | None) -> None:
+        info = soundfile.info(path)
+        self._song, self.canonical_parent = song, holder
+        self.name = Path(path).stem
+        self.file_path, self.sample_rate, self.sample_length = path, info.samplerate, info.frames
+        self.is_audio_clip = True
+        self.is_arrangement_clip = start is not None
+        self._start = start or 0.0
+        self._warping = False
+        self._loop = [0.0, info.frames / info.samplerate]
+        self.start_marker = 0.0
+        self.markers: list[tuple[float, float]] = []
+        self.envelopes: dict[Any, Any] = {}
+        self._beats = self._loop[1] * song.tempo / 60
+
+    @property
+    def start_time(self) -> float:
+        """The beat it starts at."""
+        return self._start
+
+    @start_time.setter
+    def start_time(self, beat: float) -> None:
+        self._start = beat
+
+    @property
+    def end_time(self) -> float:
+        """The beat it ends at."""
+        return self._start + self._beats
+
+    @property
+    def loop_start(self) -> float:
+        """In seconds, of a warped clip in beats."""
+        return self._loop[0]
+
+    @loop_start.setter
+    def loop_start(self, position: float) -> None:
+        self._loop[0] = position
+
+    @property
+    def loop_end(self) -> float:
+        """In seconds, of a warped clip in beats."""
+        return self._loop[1]
+
+    @loop_end.setter
+    def loop_end(self, position: float) -> None:
+        self._song.changed("loop_end")
+        self._loop[1] = position
+        if not self.looping:
+            per = 1.0 if self._warping else self._song.tempo / 60
+            self._beats = (position - self._loop[0]) * per
+
+    @property
+    def warping(self) -> bool:
+        """Whether the clip is stretched."""
+        return self._warping
+
+    @warping.setter
+    def warping(self, on: bool) -> None:
+        self._song.changed("warping")
+        self._song.later.append(lambda: setattr(self, "_warping", on))
+
+    def warp(self, markers: Sequence[tuple[float, float]], beats: float) -> None:
+        """Make it a warped clip of so many beats."""
+        self._warping, self.markers, self._beats = True, list(markers), beats
+        self._loop = [0.0, beats]
+
+    def beat_to_sample_time(self, beat: float) -> float:
+        """Piecewise linear, the last piece going on."""
+        if not self._warping:
+            raise RuntimeError("the sample is not warped")
+        for (s0, b0), (s1, b1) in pairwise(self.markers):
+            if beat <= b1 or (s1, b1) == self.markers[-1]:
+                return (s0 + (beat - b0) * (s1 - s0) / (b1 - b0)) * self.sample_rate
+        raise AssertionError("two markers at least")
+
+    def seconds_to_sample_time(self, seconds: float) -> float:
+        """Of unwarped clips only."""
+        if self._warping:
+            raise RuntimeError("the sample is warped")
+        return seconds * self.sample_rate
+
+    def automation_envelope(self, parameter: Any) -> Any:
+        """None in the arrangement."""
+        return None if self.is_arrangement_clip else self.envelopes.get(parameter)
+
+
+class MidiClip(LomObject):
+    """A clip of (pitch, start, length, muted) notes."""
+
+    is_audio_clip = False
+    is_midi_clip = True
+    name = "line"
+
+    def __init__(self, holder: Any, arrangement: bool, notes: Sequence[tuple[Any, ...]]) -> None:
+        self.canonical_parent, self.is_arrangement_clip = holder, arrangement
+        self.loop_start, self.loop_end, self._notes = 4.0, 8.0, notes
+
+    def get_notes_extended(
+        self, from_pitch: int, pitch_span: int, from_time: float, time_span: float
+    ) -> list[Any]:
+        """Notes that start there."""
+        return [
+            SimpleNamespace(pitch=pitch, start_time=start, duration=length, mute=mute)
+            for pitch, start, length, mute in self._notes
+            if from_pitch <= pitch < from_pitch + pitch_span
+            and from_time <= start < from_time + time_span
+        ]
+
+
+class OldSlot(LomObject):
+    """A slot of a Live before 12.0.5."""
+
+    def __init__(self, song: Song, track: OldTrack) -> None:
+        self._song, self.canonical_parent = song, track
+        self.clip: Any = None
+
+    @property
+    def has_clip(self) -> bool:
+        """Whether it is full."""
+        return self.clip is not None
+
+
+class Slot(OldSlot):
+    """A slot that takes audio."""
+
+    def create_audio_clip(self, path: str) -> Clip:
+        """Into an empty slot of an audio track that is not frozen."""
+        self._song.changed("create_audio_clip")
+        if self.has_clip or not self.canonical_parent.takes_audio:
+            raise RuntimeError("not here")
+        self.clip = Clip(self._song, self, self._song.audio(path), None)
+        return self.clip
+
+
+class OldTrack(LomObject):
+    """A track of a Live before 12.0.5."""
+
+    is_frozen = False
+    is_foldable = False
+    slot = OldSlot
+
+    def __init__(self, song: Song, name: str, audio: bool = True) -> None:
+        self._song, self.canonical_parent = song, song
+        self.name, self.has_audio_input = name, audio
+        self.arrangement_clips: list[Any] = []
+        self.mixer_device = SimpleNamespace(volume=Parameter())
+        self.clip_slots = [self.slot(song, self) for _ in range(2)]
+
+    @property
+    def takes_audio(self) -> bool:
+        """Not part of the model."""
+        return self.has_audio_input and not self.is_frozen
+
+    def lay(self, path: Path, beat: float) -> Clip:
+        """A clip of the producer's own."""
+        clip = Clip(self._song, self, str(path), beat)
+        self.arrangement_clips.append(clip)
+        return clip
+
+
+class Track(OldTrack):
+    """A track of Live 12.0.5: it takes audio clips in the arrangement."""
+
+    slot = Slot
+
+    def create_audio_clip(self, path: str, beat: float) -> Clip:
+        """Audio tracks that are not frozen, valid files, beats from 0 to 1576800."""
+        return self._song.create(self, self, path, beat)
+
+
+class TakeLane(LomObject):
+    """A lane under a track."""
+
+    def __init__(self, song: Song, track: Track) -> None:
+        self._song, self.canonical_parent = song, track
+        self.name = ""
+        self.arrangement_clips: list[Any] = []
+
+    def create_audio_clip(self, path: str, beat: float) -> Clip:
+        """As a track's."""
+        return self._song.create(self, self.canonical_parent, path, beat)
+
+
+class LaneTrack(Track):
+    """A track of Live 12.2: it has take lanes."""
+
+    def __init__(self, song: Song, name: str, audio: bool = True) -> None:
+        super().__init__(song, name, audio)
+        self.take_lanes: list[TakeLane] = []
+
+    def create_take_lane(self) -> TakeLane:
+        """One more."""
+        self._song.changed("create_take_lane")
+        self.take_lanes.append(TakeLane(self._song, self))
+        return self.take_lanes[-1]
+
+
+class Song(LomObject):
+    """A set with one audio track and one MIDI track, in 4/4 at 120."""
+
+    canonical_parent = None
+
+    def __init__(self, kind: type[OldTrack] = Track) -> None:
+        self.tempo = 120.0
+        self.signature_numerator, self.signature_denominator = 4, 4
+        self.loop_start, self.loop_length = 0.0, 16.0
+        self.can_redo = False
+        self.steps: list[list[str]] = []  # what undo would take back, one list at a time
+        self.later: list[Callable[[], None]] = []  # what Live does after the script's call
+        self.stretch = 1.0  # how wrongly Live guesses the tempo of what it warps
+        self._kind, self._depth = kind, 0
+        self.tracks = [kind(self, "Guitar"), kind(self, "Keys", audio=False)]
+        self.view = SimpleNamespace(
+            detail_clip=None, selected_track=self.tracks[0], selected_parameter=None
+        )
+
+    @property
+    def scenes(self) -> list[Any]:
+        """Rows of slots."""
+        rows = zip(*(track.clip_slots for track in self.tracks), strict=True)
+        return [SimpleNamespace(clip_slots=list(row)) for row in rows]
+
+    def begin_undo_step(self) -> None:
+        """Until the end, all is one step."""
+        assert self._depth == 0
+        self._depth = 1
+        self.steps.append([])
+
+    def end_undo_step(self) -> None:
+        """The step is whole."""
+        assert self._depth == 1
+        self._depth = 0
+
+    def changed(self, what: str) -> None:
+        """Not part of the model: something that undo takes back."""
+        if not self._depth:
+            self.steps.append([])
+        self.steps[-1].append(what)
+
+    def create_audio_track(self, index: int) -> None:
+        """At an index."""
+        self.changed("create_audio_track")
+        self.tracks.insert(index, self._kind(self, f"{index + 1}-Audio"))
+
+    def create_scene(self, index: int) -> None:
+        """At the end."""
+        assert index == -1
+        self.changed("create_scene")
+        for track in self.tracks:
+            track.clip_slots.append(track.slot(self, track))
+
+    def create(self, holder: Any, track: OldTrack, path: str, beat: float) -> Clip:
+        """Not part of the model: what tracks and lanes do alike. Live warps what it takes in."""
+        self.changed("create_audio_clip")
+        if not track.takes_audio or not 0 <= beat <= 1576800:
+            raise RuntimeError("not here")
+        clip = Clip(self, holder, self.audio(path), beat)
+        clip.warp([(0.0, 0.0), (1.0, 2.0)], clip.loop_end * self.tempo / 60 * self.stretch)
+        clip._loop = [0.0, clip.sample_length / clip.sample_rate * self.stretch]
+        holder.arrangement_clips.append(clip)
+        return clip
+
+    def audio(self, path: str) -> str:
+        """The path, if there is audio."""
+        try:
+            soundfile.info(path)
+        except soundfile.LibsndfileError as error:
+            raise RuntimeError("no valid audio file") from error
+        return path
+
+    def delete(self, track: OldTrack) -> None:
+        """The producer deletes a track."""
+        self.tracks.remove(track)
+        for clip in track.arrangement_clips:
+            clip._alive = False
+        track._alive = False
+
+    def idle(self) -> None:
+        """Live does what it put off."""
+        for each in self.later:
+            each()
+        self.later.clear()

@@ -1,0 +1,168 @@
+"""The script's files as Live sees them: old Python, no packages, a folder of their own."""
+
+from __future__ import annotations
+
+import ast
+import json
+import subprocess
+import sys
+import sysconfig
+from pathlib import Path
+
+import pytest
+from platformdirs.macos import MacOS
+from platformdirs.unix import Unix
+
+from segue.bridge.daw.ableton_install import default_ableton_folder, install_ableton
+from segue.bridge.daw.install import MARKER, Fate
+from segue.presets.vocabulary import Code, SegueError
+
+FOLDER = Path(__file__).parent.parent / "bridge" / "daw" / "ableton" / "Segue"
+FILES = sorted(FOLDER.glob("*.py"))
+# Of Python 3.7's library, what the script may use: nothing that blocks or starts threads.
+LIBRARY = {"__future__", "bisect", "contextlib", "enum", "errno", "json", "math", "os", "socket"}
+LIBRARY |= {"struct", "sys", "time", "traceback", "typing", "uuid"}
+LIVE = {"_Framework"}
+# Names that the library of 3.7 lacks, of the modules above.
+NEWER = {"Protocol", "Literal", "Final", "TypedDict", "StrEnum", "prod", "dist", "isqrt", "comb"}
+
+SURFACE = """
+import importlib, json, pathlib, sys, types
+sys.path.insert(0, sys.argv[1])
+class ControlSurface:
+    def __init__(self, c_instance): self.c_instance, self.said, self.due = c_instance, [], []
+    def song(self): return self.c_instance
+    def show_message(self, text): self.said.append(text)
+    def log_message(self, text): self.said.append(text)
+    def schedule_message(self, ticks, call): self.due.append(call)
+    def disconnect(self): self.said.append("gone")
+framework, module = types.ModuleType("_Framework"), types.ModuleType("_Framework.ControlSurface")
+module.ControlSurface = ControlSurface
+sys.modules["_Framework"], sys.modules["_Framework.ControlSurface"] = framework, module
+view = types.SimpleNamespace(detail_clip=None, selected_track=None)
+surface = importlib.import_module("Segue").create_instance(types.SimpleNamespace(view=view))
+for _ in range(3):
+    surface.due.pop()()
+told = json.loads(pathlib.Path(sys.argv[2]).read_text())
+surface.disconnect()
+surface.due.pop()()
+left = pathlib.Path(sys.argv[2]).exists(), len(surface.due)
+print(json.dumps([surface.said, told, left]))
+"""
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
+def test_files_are_of_python_3_7(path: Path) -> None:
+    """Live 11's Python parses them; they import its library, each other and Live alone."""
+    tree = ast.parse(path.read_text(encoding="utf-8"), feature_version=(3, 7))
+    typed = [each for each in tree.body if isinstance(each, ast.If)]
+    checked = {each for block in typed for each in ast.walk(block)}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            assert {alias.name for alias in node.names} <= LIBRARY
+        elif isinstance(node, ast.ImportFrom) and node not in checked:
+            assert node.level or (node.module or "").split(".")[0] in LIBRARY | LIVE
+            assert {alias.name for alias in node.names} & NEWER == set()
+    assert {ast.unparse(each.test) for each in typed} <= {"TYPE_CHECKING"}
+    assert isinstance(tree.body[1], ast.ImportFrom), "without it, 3.7 would evaluate annotations"
+    assert tree.body[1].module == "__future__"
+    assert "removeprefix" not in path.read_text(encoding="utf-8")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the folder of ports is Linux's")
+def test_the_surface_runs_without_any_package(tmp_path: Path) -> None:
+    """Installed and loaded as Live does it, it ticks, tells its port, and leaves nothing."""
+    (tmp_path / "User Library").mkdir()
+    install_ableton(tmp_path / "User Library")
+    scripts = tmp_path / "User Library" / "Remote Scripts"
+    ports = tmp_path / "run" / "segue" / "live.json"
+    command = [sys.executable, "-I", "-S", "-c", SURFACE, str(scripts), str(ports)]
+    done = subprocess.run(
+        command,
+        env={"XDG_RUNTIME_DIR": str(tmp_path / "run")},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    said, told, left = json.loads(done.stdout)
+    assert said == [f"Segue listens on udp://127.0.0.1:{told['osc_port']}", "gone"]
+    assert left == [False, 0]
+
+
+def test_ports_are_looked_for_where_segue_tells_them(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """The script has no platformdirs, and finds the same folders."""
+    from segue.bridge.daw.ableton.Segue.port import runtime_folder
+
+    monkeypatch.delenv("XDG_RUNTIME_DIR", raising=False)  # Live is started from no shell
+    monkeypatch.setattr(sys, "platform", "darwin")
+    assert runtime_folder() == MacOS("segue").user_runtime_dir
+    monkeypatch.setattr(sys, "platform", "win32")
+    monkeypatch.setenv("LOCALAPPDATA", "C:\\L")
+    assert runtime_folder().replace("/", "\\") == "C:\\L\\Temp\\segue"
+    monkeypatch.undo()
+    if sys.platform == "linux":
+        monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+        assert runtime_folder() == Unix("segue").user_runtime_dir
+
+
+def _members(source: str, path: Path) -> dict[str, set[str]]:
+    """Names of methods, properties and attributes by class, of the model's part of a double."""
+    found: dict[str, set[str]] = {}
+    for node in ast.walk(ast.parse(source, str(path))):
+        if isinstance(node, ast.ClassDef):
+            names = found.setdefault(node.name, set())
+            for each in ast.walk(node):
+                if isinstance(each, ast.FunctionDef) and "Not part of" not in ast.unparse(each):
+                    names.add(each.name)
+    return found
+
+
+def test_the_double_has_only_what_live_has() -> None:
+    """Every method of the fake set is in the stubs of the class that it stands for."""
+    stubs = Path(sysconfig.get_path("purelib")) / "Live-stubs"
+    if not stubs.is_dir():
+        pytest.skip("NOT TESTED: `pip install ableton-live-stubs` brings Live's own names")
+    double = Path(__file__).with_name("fake_live.py")
+    own = {"audio", "delete", "idle", "lay", "warp"}  # what the producer does, and Live itself
+    fakes = _members(double.read_text(encoding="utf-8"), double)
+    stands_for = {"Clip": "Clip", "MidiClip": "Clip", "Slot": "ClipSlot", "OldSlot": "ClipSlot"}
+    stands_for |= {"Track": "Track", "LaneTrack": "Track", "OldTrack": "Track", "Song": "Song"}
+    stands_for |= {"TakeLane": "TakeLane", "Envelope": "Envelope", "TellingEnvelope": "Envelope"}
+    stands_for |= {"Parameter": "DeviceParameter"}
+    for fake, real in stands_for.items():
+        path = stubs / f"{real}.pyi"
+        names = _members(path.read_text(encoding="utf-8"), path)[real]
+        public = {name for name in fakes[fake] if not name.startswith("_")}
+        assert public - names - own == set()
+
+
+def test_installing(tmp_path: Path) -> None:
+    """All files get there, an older Segue is replaced, what is not Segue's stays."""
+    (tmp_path / "Remote Scripts" / "Segue").mkdir(parents=True)
+    foreign = tmp_path / "Remote Scripts" / "Segue" / "job.py"
+    foreign.write_text("mine")
+    placed = {each.path.name: each.fate for each in install_ableton(tmp_path)}
+    assert placed == {path.name: Fate.WRITTEN for path in FILES} | {"job.py": Fate.KEPT}
+    assert foreign.read_text() == "mine"
+    foreign.write_text(f"# {MARKER}\nold")
+    assert {each.fate for each in install_ableton(tmp_path)} == {Fate.SAME, Fate.REPLACED}
+    for path in FILES:
+        assert (foreign.parent / path.name).read_bytes() == path.read_bytes()
+
+
+@pytest.mark.parametrize(("platform", "folder"), [("darwin", "Music"), ("win32", "Documents")])
+def test_the_usual_library(monkeypatch: pytest.MonkeyPatch, platform: str, folder: str) -> None:
+    """Where Live puts it on each system."""
+    monkeypatch.setattr(sys, "platform", platform)
+    assert default_ableton_folder() == Path.home() / folder / "Ableton" / "User Library"
+
+
+def test_there_is_no_live_on_linux(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Then the folder must be named."""
+    monkeypatch.setattr(sys, "platform", "linux")
+    with pytest.raises(SegueError, match="macOS and Windows") as caught:
+        default_ableton_folder()
+    assert caught.value.code is Code.UNSUPPORTED

@@ -1,0 +1,248 @@
+"""Where clips go in a Live Set: on AI tracks, in one undo step, over nothing that is there."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile
+
+from segue.bridge.daw.ableton.Segue.job import Clip as Made
+from segue.bridge.daw.ableton.Segue.job import Result
+from segue.bridge.daw.ableton.Segue.live_set import Taken, take
+from segue.bridge.daw.ableton.Segue.placing import (
+    MOVED,
+    TOO_EARLY,
+    TOO_OLD,
+    bar_and_beat,
+    place,
+    settle,
+)
+from segue.bridge.daw.ableton.Segue.region import RefusedError
+from segue.bridge.daw.ableton.Segue.wish import make_wish
+from tests.fake_live import Clip, LaneTrack, OldTrack, Song, Track
+
+RATE = 8000
+
+
+def wav(folder: Path, name: str, seconds: float) -> str:
+    """A silent file."""
+    soundfile.write(folder / name, np.zeros(round(seconds * RATE)), RATE)
+    return str(folder / name)
+
+
+@pytest.fixture
+def song(tmp_path: Path) -> Song:
+    """A clip of 8 s, 16 beats, from beat 4 on; its beats 8 to 16 are taken, 2 s to 6 s."""
+    return session(tmp_path, Track)
+
+
+def session(folder: Path, kind: type[OldTrack]) -> Song:
+    """A set of such tracks."""
+    song = Song(kind)
+    song.loop_start, song.loop_length = 8.0, 8.0
+    song.view.detail_clip = song.tracks[0].lay(Path(wav(folder, "guitar.wav", 8.0)), 4.0)
+    return song
+
+
+def taken(song: Any) -> Taken:
+    """What the script takes of it."""
+    return take(song, make_wish("continue", 4, ""))
+
+
+def result(folder: Path, count: int = 1, overlay: bool = True) -> Result:
+    """Clips from second 2 to 14 of the file; their overlays from 5.9 s on."""
+    made = tuple(
+        Made(
+            wav(folder, f"clip{i}.wav", 12.0),
+            2.0,
+            wav(folder, f"over{i}.wav", 8.1) if overlay else "",
+            5.9 if overlay else 0.0,
+        )
+        for i in range(count)
+    )
+    return Result(made, 14.0, 7)
+
+
+def put(song: Any, result: Result, found: Taken | None = None) -> tuple[list[Any], str]:
+    """Place it, and let Live do the rest."""
+    placed, where = place(song, found or taken(song), result, "made")
+    song.idle()
+    for clip in placed:
+        settle(song, clip)
+    return placed, where
+
+
+def test_the_overlay_lies_on_a_track_of_its_own(song: Song, tmp_path: Path) -> None:
+    """At the beat of its first sample, not warped, named; all in one undo step."""
+    (clip,), where = put(song, result(tmp_path))
+    assert [track.name for track in song.tracks] == ["Guitar", "AI", "Keys"]
+    assert song.tracks[1].arrangement_clips == [clip]
+    assert clip.file_path == str(tmp_path / "over0.wav")
+    assert clip.start_time == pytest.approx(8 + 3.9 * 2, abs=1e-12)
+    assert clip.end_time - clip.start_time == pytest.approx(16.2, abs=1e-12)
+    assert (clip.warping, clip.name) == (False, "made")
+    assert where == "on track AI at 4.4"
+    assert song.steps == [["create_audio_track", "create_audio_clip", "warping"]]
+
+
+def test_without_an_overlay_the_clip_is_laid(song: Song, tmp_path: Path) -> None:
+    """It replaces the region, and so begins with it."""
+    (clip,), where = put(song, result(tmp_path, overlay=False))
+    assert where == "on track AI at 3.1; mute what it replaces"
+    assert (clip.file_path, clip.start_time) == (str(tmp_path / "clip0.wav"), 8.0)
+
+
+def test_nothing_is_laid_over_a_clip(song: Song, tmp_path: Path) -> None:
+    """The AI track is used while it is free there, then another is made; so with frozen ones."""
+    made = result(tmp_path, overlay=False)
+    first, _ = put(song, made)
+    second, where = put(song, made)
+    assert [track.name for track in song.tracks] == ["Guitar", "AI", "AI 2", "Keys"]
+    assert where.startswith("on track AI 2 at 3.1")
+    song.loop_start = 16.0  # 6 s to 8 s of the file
+    later = Made(made.clips[0].path, 14.0, "", 0.0)
+    third, where = put(song, Result((later,), 26.0, 1))
+    assert where.startswith("on track AI at 9.1")
+    assert song.tracks[1].arrangement_clips == [*first, *third]
+    assert song.tracks[2].arrangement_clips == second
+    song.tracks[1].is_frozen = song.tracks[2].is_foldable = True
+    _, where = put(song, Result((later._replace(start_seconds=100.0),), 112.0, 1))
+    assert where.startswith("on track AI 3 ")
+
+
+def test_other_tracks_whose_names_begin_so(song: Song, tmp_path: Path) -> None:
+    """They are the producer's own."""
+    song.tracks.append(Track(song, "AI drums"))
+    put(song, result(tmp_path))
+    assert [track.name for track in song.tracks] == ["Guitar", "AI", "Keys", "AI drums"]
+
+
+def test_a_length_that_live_guessed_is_mended(song: Song, tmp_path: Path) -> None:
+    """Live warps what it takes in by a guess; a tick later the clip is as long as its file."""
+    song.stretch = 0.97
+    (clip,), _ = put(song, result(tmp_path))
+    assert clip.end_time - clip.start_time == pytest.approx(16.2)
+    assert song.steps[1:] == [["loop_end"]]
+
+
+def test_variations_lie_on_take_lanes(tmp_path: Path) -> None:
+    """Each on a lane under the best one, at the same beat."""
+    song = session(tmp_path, LaneTrack)
+    placed, _ = put(song, result(tmp_path, count=3))
+    track: Any = song.tracks[1]
+    assert track.arrangement_clips == placed[:1]
+    assert [lane.arrangement_clips for lane in track.take_lanes] == [[placed[1]], [placed[2]]]
+    assert [lane.name for lane in track.take_lanes] == ["made (2)", "made (3)"]
+    assert len({clip.start_time for clip in placed}) == 1
+    assert len(song.steps) == 1
+
+
+def test_without_lanes_variations_lie_on_further_tracks(song: Song, tmp_path: Path) -> None:
+    """In order, below the first."""
+    placed, _ = put(song, result(tmp_path, count=3))
+    tracks = song.tracks[1:4]
+    assert [track.name for track in tracks] == ["AI", "AI 2", "AI 3"]
+    assert [track.arrangement_clips for track in tracks] == [[clip] for clip in placed]
+    assert len(song.steps) == 1
+
+
+def in_slot(song: Song, folder: Path, row: int) -> None:
+    """The clip is in a slot instead."""
+    slot = song.tracks[0].clip_slots[row]
+    slot.clip = song.view.detail_clip = Clip(song, slot, wav(folder, "s.wav", 8.0), None)
+
+
+def test_session_clips_get_free_slots(song: Song, tmp_path: Path) -> None:
+    """Whole clips, as they are launched alone: beside the source, then below, in new scenes."""
+    in_slot(song, tmp_path, 0)
+    placed, where = put(song, result(tmp_path, count=3))
+    assert where == "in a slot of track AI"
+    assert [slot.clip for slot in song.tracks[1].clip_slots] == placed
+    assert [Path(clip.file_path).name for clip in placed] == ["clip0.wav", "clip1.wav", "clip2.wav"]
+    assert len(song.steps) == 1
+    more, _ = put(song, result(tmp_path))
+    assert [slot.clip for slot in song.tracks[1].clip_slots] == [*placed, *more]
+    assert len(song.scenes) == 4
+
+
+def test_a_session_clip_that_is_gone(song: Song, tmp_path: Path) -> None:
+    """Its slot is empty, or has another clip."""
+    in_slot(song, tmp_path, 0)
+    found = taken(song)
+    in_slot(song, tmp_path, 0)
+    refused(song, result(tmp_path), found, MOVED)
+
+
+def refused(song: Any, made: Result, found: Taken, why: str) -> None:
+    """Nothing is placed, for that reason, and nothing is to be undone."""
+    with pytest.raises(RefusedError, match=why):
+        place(song, found, made, "made")
+    assert song.steps in ([], [[]])
+    assert len(song.tracks) <= 2
+
+
+def test_another_set(song: Song, tmp_path: Path) -> None:
+    """The clips of one set are not placed in another."""
+    other = session(tmp_path, Track)
+    refused(other, result(tmp_path), taken(song), MOVED)
+    other.tracks = song.tracks  # though its tracks look the same
+    refused(other, result(tmp_path), taken(song), MOVED)
+
+
+def test_a_track_that_is_gone(song: Song, tmp_path: Path) -> None:
+    """Nor where their track was deleted."""
+    found = taken(song)
+    song.delete(song.tracks[0])
+    refused(song, result(tmp_path), found, MOVED)
+
+
+def test_a_clip_that_was_moved_or_deleted(song: Song, tmp_path: Path) -> None:
+    """Nor where the music they belong to is not any more."""
+    found = taken(song)
+    song.tracks[0].arrangement_clips[0].start_time = 5.0
+    refused(song, result(tmp_path), found, MOVED)
+    song.tracks[0].arrangement_clips.clear()
+    refused(song, result(tmp_path), found, MOVED)
+
+
+def test_an_older_live(tmp_path: Path) -> None:
+    """Before 12.0.5 there is no way in."""
+    song = session(tmp_path, OldTrack)
+    refused(song, result(tmp_path), taken(song), TOO_OLD.replace("(", r"\(").replace(")", r"\)"))
+
+
+def test_music_before_the_set_begins(song: Song, tmp_path: Path) -> None:
+    """There is no beat below 0."""
+    first = Made(wav(tmp_path, "c.wav", 8.0), -3.0, "", 0.0)
+    refused(song, Result((first,), 6.0, 1), taken(song), TOO_EARLY)
+    rounded = first._replace(start_seconds=-2.0002)
+    (clip,), _ = put(song, Result((rounded,), 6.0, 1))
+    assert clip.start_time == 0.0
+
+
+def test_a_new_tempo_meanwhile(song: Song, tmp_path: Path) -> None:
+    """An unwarped clip starts where it did and runs through fewer beats: 3.9 s after beat 4."""
+    found = taken(song)
+    song.tempo = 60.0
+    (clip,), _ = put(song, result(tmp_path), found)
+    assert clip.start_time == pytest.approx(4 + 5.9, abs=1e-12)
+
+
+def test_a_file_that_is_gone(song: Song, tmp_path: Path) -> None:
+    """Live's own error comes out, and the undo step is whole."""
+    found, made = taken(song), result(tmp_path)
+    (tmp_path / "over0.wav").unlink()
+    with pytest.raises(RuntimeError, match="no valid audio file"):
+        put(song, made, found)
+    song.begin_undo_step()
+
+
+@pytest.mark.parametrize(
+    ("beat", "shown"), [(0.0, "1.1"), (3.9999, "2.1"), (31.0, "8.4"), (32.0, "9.1")]
+)
+def test_positions_as_live_shows_them(beat: float, shown: str) -> None:
+    """Bars and beats count from 1."""
+    assert bar_and_beat(beat, 4.0) == shown
