@@ -1,0 +1,210 @@
+"""A player and Segue: what is played becomes requests, and the newest clip is listened to.
+
+Pure: bytes, events of the server and the time come in, actions go out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from pydantic import ValidationError
+
+from segue.bridge.midi.channels import Channels, Gesture, Moved, Source
+from segue.bridge.midi.codec import Decoder
+from segue.bridge.midi.controller_map import ControllerMap, Target
+from segue.bridge.midi.events import Event as MidiEvent
+from segue.bridge.midi.events import NoteOn
+from segue.bridge.midi.learn import Learner
+from segue.bridge.midi.recording import Recording
+from segue.presets.library import sentence
+from segue.presets.vocabulary import Event, Failure, Progress, Request, Result
+
+PRESSED = 0.5  # a button is down from here on
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """Give the server a job."""
+
+    request: Request
+
+
+@dataclass(frozen=True, slots=True)
+class Withdraw:
+    """A job that something newer has taken the place of, or that nobody wants any more."""
+
+    id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Hear:
+    """Play this clip from the loop's next round on."""
+
+    path: str
+
+
+@dataclass(frozen=True, slots=True)
+class Say:
+    """A sentence for the player."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Learned:
+    """The map with the control that was learned in it."""
+
+    map: ControllerMap
+
+
+Action = Ask | Withdraw | Hear | Say | Learned
+
+
+class LiveSession:
+    """One phrase, made again whenever a take of it is over.
+
+    All its jobs are of one slot, so each starts from the noise that the last one ended with.
+    `base` says where and how long; `draw` gives seeds. A map without `record_melody` has the
+    melody armed all the time.
+    """
+
+    def __init__(
+        self,
+        base: Request,
+        chosen: ControllerMap,
+        port: str,
+        draw: Callable[[], int],
+        learn: Target | None = None,
+    ) -> None:
+        self.port = port
+        self._base, self._map, self._draw = base, chosen, draw
+        self._recording = Recording(base)
+        self._learner = Learner(learn) if learn else None
+        self._decoder, self._channels = Decoder(), Channels()
+        self._pressed: set[Source] = set()
+        self._asked = self._slots = 0
+        self._newest = ""  # the job that is waited for; empty: none
+        self._previewed = 0  # number of its preview that was heard last
+
+    def begin(self) -> list[Action]:
+        """Ask for the phrase as it is without anything played."""
+        return self._order()
+
+    def receive(self, data: bytes, now: float) -> list[Action]:
+        """Bytes that came from the port at `now`."""
+        found: list[Action] = []
+        for event in self._decoder.receive(data):
+            self._recording.follow(event, now)
+            for each in (event, *self._channels.receive(event)):
+                found += self._played(each, now)
+        return found + self.tick(now)
+
+    def tick(self, now: float) -> list[Action]:
+        """What time brings: takes end. Call it often, 20 times a second or so."""
+        return self._order() if self._recording.tick(now) else []
+
+    def handle(self, event: Event) -> list[Action]:
+        """News of the server; what is not of the newest job is old."""
+        if event.id != self._newest or not self._newest:
+            return []
+        match event:
+            case Progress(preview=preview):
+                # Every report names the newest preview again.
+                if preview is None or preview.number <= self._previewed:
+                    return []
+                self._previewed = preview.number
+                return [Hear(preview.path)]
+            case Result(path=path, taken_seconds=taken):
+                self._newest = ""
+                return [Hear(path), Say(f"{event.id}: made in {taken:.1f} s, {path}")]
+            case Failure(text=text):
+                self._newest = ""
+                return [Say(f"{event.id}: {text}")]
+        self._newest = ""
+        return []
+
+    def refused(self, job_id: str, text: str) -> list[Action]:
+        """The server did not take a job."""
+        if job_id == self._newest:
+            self._newest = ""
+        return [Say(f"{job_id}: {text}")]
+
+    @property
+    def open_ids(self) -> list[str]:
+        """Jobs whose end is waited for."""
+        return [self._newest] if self._newest else []
+
+    def _played(self, event: MidiEvent | Gesture, now: float) -> list[Action]:
+        found: list[Action] = []
+        if isinstance(event, Moved):
+            found += self._learn(event, now)
+            for target in self._map.targets(self.port, event.source):
+                found += self._steer(target, event, now)
+            self._note_press(event)
+        if isinstance(event, NoteOn) and not self._armed_by_hand:
+            self._recording.arm_by_playing("melody", now)
+        self._recording.receive(event, now)
+        return found
+
+    def _learn(self, moved: Moved, now: float) -> list[Action]:
+        bound = self._learner.receive(self.port, moved, now) if self._learner else None
+        if bound is None:
+            return []
+        self._learner = None
+        others = (c for c in self._map.controls if c.target != bound.target)
+        fields = {"controls": (*others, bound), "port": None}
+        self._map = self._map.model_copy(update=fields)
+        text = f"learned {bound.target}: {bound.kind} {bound.number} of channel {bound.channel}"
+        return [Learned(self._map), Say(f"{text}, {bound.bits} bits")]
+
+    def _steer(self, target: Target, moved: Moved, now: float) -> list[Action]:
+        if target == "intensity":
+            self._recording.arm_by_playing("intensity", now, moved.source)
+            return []
+        if moved.value < PRESSED or moved.source in self._pressed:
+            return []
+        match target:
+            case "record_melody":
+                self._recording.arm_by_hand("melody", now)
+                return [Say("melody: armed; it begins with your first note or the song's start")]
+            case "again":
+                self._slots += 1
+                return self._order()
+            case "stop":
+                return self._withdraw()
+        return []
+
+    def _note_press(self, moved: Moved) -> None:
+        down = moved.value >= PRESSED
+        (self._pressed.add if down else self._pressed.discard)(moved.source)
+
+    @property
+    def _armed_by_hand(self) -> bool:
+        return any(control.target == "record_melody" for control in self._map.controls)
+
+    def _order(self) -> list[Action]:
+        """The phrase with all that was played; the newest wins."""
+        self._asked += 1
+        fields = self._base.model_dump(mode="json")
+        slot = f"{self._base.id}-{self._slots}"
+        fields["id"] = f"{self._base.id}-{self._asked}"
+        tempo = self._recording.tempo
+        fields["tempo"] = None if tempo is None else tempo.model_dump(mode="json")
+        fields["settings"] |= {"slot": slot, "previews": True}
+        if self._slots:
+            fields["seed"] = self._draw()
+        played = self._recording.features
+        own = (c for c in fields["controls"] if c["kind"] not in played)
+        fields["controls"] = [*own, *played.values()]
+        try:
+            request = Request.model_validate(fields)
+        except ValidationError as error:
+            return [Say(f"this cannot be asked for: {sentence(error)}")]
+        older = self._withdraw()
+        self._newest, self._previewed = request.id, 0
+        return [*older, Ask(request)]
+
+    def _withdraw(self) -> list[Action]:
+        older, self._newest = self._newest, ""
+        return [Withdraw(older)] if older else []

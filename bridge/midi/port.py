@@ -1,0 +1,186 @@
+"""MIDI inputs of this machine through python-rtmidi: ALSA, JACK, CoreMIDI or WinMM.
+
+mido's own ports are left aside: their queue has no limit, and they drop what their parser
+refuses. What arrives here are bytes and the time they came.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable
+from types import ModuleType
+from typing import Any
+
+from segue.bridge.midi.codec import MAX_SYSEX_BYTES
+from segue.presets.vocabulary import Code, SegueError
+
+CLIENT = "Segue"
+MAX_WAITING = 4096  # messages; at 31,250 baud a second brings 1,042 notes
+LOOK_SECONDS = 1.0  # how often names are looked at for what was plugged in or out
+NO_VIRTUAL = "WINDOWS_MM"
+
+
+def _rtmidi() -> ModuleType:
+    try:
+        import rtmidi
+    except ImportError as error:
+        text = f"MIDI needs python-rtmidi ({error}): pip install 'segue[midi]'"
+        raise SegueError(Code.UNSUPPORTED, text) from error
+    return rtmidi
+
+
+def _systems(rtmidi: ModuleType, only: str | None) -> dict[str, int]:
+    """What python-rtmidi was built with, by its own names, the system's preferred one first."""
+    names = {getattr(rtmidi, name): name[4:] for name in dir(rtmidi) if name.startswith("API_")}
+    built = {names[api]: api for api in rtmidi.get_compiled_api()}
+    return {name: api for name, api in built.items() if only in (None, name)}
+
+
+class MidiInputs:
+    """Every MIDI input there is. `only` restricts it to one system, such as UNIX_JACK."""
+
+    def __init__(self, only: str | None = None) -> None:
+        self._rtmidi = _rtmidi()
+        self._lists: dict[str, Any] = {}
+        for name, api in _systems(self._rtmidi, only).items():
+            try:
+                self._lists[name] = self._rtmidi.MidiIn(api, name=f"{CLIENT} looks")
+            except OSError:  # which RtMidiError is: this system is not there
+                continue
+        if not self._lists:
+            text = "no MIDI here: start JACK, or load the kernel's sequencer (modprobe snd-seq)"
+            raise SegueError(Code.UNSUPPORTED, text)
+
+    def names(self) -> list[str]:
+        """Ports that can be opened, as their system calls them."""
+        return [name for system in self._lists for name in self._of(system)]
+
+    def close(self) -> None:
+        """Let the systems go."""
+        for each in self._lists.values():
+            each.delete()
+        self._lists.clear()
+
+    def open(self, wanted: str, callback: Callable[[Any, Any], None]) -> tuple[Any, str]:
+        """The open port whose name is `wanted`, else the first that holds it; and its name.
+
+        Raises SegueError with the names there are.
+        """
+        for fits in (lambda name: name == wanted, lambda name: wanted.lower() in name.lower()):
+            for system in self._lists:
+                for number, name in enumerate(self._of(system)):
+                    if fits(name):
+                        return self._opened(system, callback, number), name
+        known = ", ".join(self.names()) or "none"
+        text = f"--midi-port: there is no MIDI input {wanted!r}; there are: {known}"
+        raise SegueError(Code.BAD_REQUEST, text)
+
+    def open_virtual(self, name: str, callback: Callable[[Any, Any], None]) -> Any:
+        """A port that others connect to. Raises SegueError on Windows, which has none."""
+        for system in self._lists:
+            if system != NO_VIRTUAL:
+                return self._opened(system, callback, name)
+        known = ", ".join(self.names()) or "none"
+        text = f"--midi-port: Windows has no virtual ports; choose one of: {known}"
+        raise SegueError(Code.UNSUPPORTED, text)
+
+    def _of(self, system: str) -> list[str]:
+        try:
+            return list(self._lists[system].get_ports())
+        except OSError:  # it has gone meanwhile, as JACK does
+            return []
+
+    def _opened(self, system: str, callback: Callable[[Any, Any], None], port: int | str) -> Any:
+        api = getattr(self._rtmidi, f"API_{system}")
+        try:
+            midi = self._rtmidi.MidiIn(api, name=CLIENT)
+            midi.ignore_types(sysex=False, timing=False, active_sense=True)
+            midi.set_callback(callback)
+            midi.open_virtual_port(port) if isinstance(port, str) else midi.open_port(port)
+        except OSError as error:
+            text = f"--midi-port: {port!r} cannot be opened ({error}): is it in use?"
+            raise SegueError(Code.UNSUPPORTED, text) from error
+        return midi
+
+
+class MidiPort:
+    """One input, opened again when it was unplugged and comes back.
+
+    `wanted` is a name or a part of one; None makes a port of our own that others connect to.
+    `wake` is called from MIDI's thread for each message; `poll` takes them in any other.
+    """
+
+    def __init__(
+        self,
+        wanted: str | None,
+        wake: Callable[[], None] = lambda: None,
+        *,
+        only: str | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.lost = 0  # messages for which there was no room
+        self._wanted, self._wake, self._clock = wanted, wake, clock
+        self._waiting: deque[tuple[float, bytes]] = deque()
+        self._looked = clock()
+        self._inputs = MidiInputs(only)
+        self._midi: Any = None
+        self.name = f"{CLIENT}:{CLIENT}"
+        try:
+            self._open()
+        except SegueError:
+            self._inputs.close()
+            raise
+
+    @property
+    def connected(self) -> bool:
+        """Whether the port is open."""
+        return self._midi is not None
+
+    def poll(self) -> list[tuple[float, bytes]]:
+        """What has come since the last call: seconds of the clock, and one message's bytes."""
+        return [self._waiting.popleft() for _ in range(len(self._waiting))]
+
+    def look(self, now: float) -> bool:
+        """Every LOOK_SECONDS, see whether the port is still there; True when that has changed."""
+        if self._wanted is None or now - self._looked < LOOK_SECONDS:
+            return False
+        self._looked = now
+        if self.connected:
+            if self.name in self._inputs.names():
+                return False
+            self._close()
+            return True
+        try:
+            self._open()
+        except SegueError:
+            return False
+        return True
+
+    def close(self) -> None:
+        """Close the port and forget what waits."""
+        self._close()
+        self._inputs.close()
+        self._waiting.clear()
+
+    def _open(self) -> None:
+        if self._wanted is None:
+            self._midi = self._inputs.open_virtual(CLIENT, self._arrived)
+        else:
+            self._midi, self.name = self._inputs.open(self._wanted, self._arrived)
+
+    def _close(self) -> None:
+        if self._midi is not None:
+            self._midi.cancel_callback()
+            self._midi.close_port()
+            self._midi.delete()
+            self._midi = None
+
+    def _arrived(self, message: tuple[list[int], float], data: object) -> None:
+        """In MIDI's own thread: the time, a copy, and nothing that waits."""
+        now, numbers = self._clock(), message[0]
+        if len(self._waiting) >= MAX_WAITING or len(numbers) > MAX_SYSEX_BYTES + 2:
+            self.lost += 1
+            return
+        self._waiting.append((now, bytes(numbers)))
+        self._wake()

@@ -1,0 +1,69 @@
+"""A JACK server of our own, without a sound card, and its ports."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import pytest
+
+DEADLINE_SECONDS = 20.0
+RATE = 48_000
+PERIOD = 256  # frames
+MISSING = "jackd is missing: apt-get install -y --no-install-recommends jackd2 libportaudio2"
+
+
+@contextmanager
+def jack_server() -> Iterator[str]:
+    """Run one under a name of its own, for this process and its children; skips loudly."""
+    if shutil.which("jackd") is None:
+        pytest.skip(MISSING)
+    name = f"segue-{os.getpid()}"
+    before = {key: os.environ.get(key) for key in ("JACK_DEFAULT_SERVER", "JACK_NO_START_SERVER")}
+    os.environ |= {"JACK_DEFAULT_SERVER": name, "JACK_NO_START_SERVER": "1"}
+    dummy = ["-d", "dummy", "-r", str(RATE), "-p", str(PERIOD)]
+    server = subprocess.Popen(
+        ["jackd", "-r", "-n", name, *dummy],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        until(lambda: ports() != [], "jackd did not start")
+        yield name
+    finally:
+        server.terminate()
+        server.wait(DEADLINE_SECONDS)
+        for key, value in before.items():
+            os.environ.pop(key) if value is None else os.environ.update({key: value})
+
+
+def until(done: Callable[[], object], problem: str) -> None:
+    """Wait for a condition of other threads and processes."""
+    deadline = time.monotonic() + DEADLINE_SECONDS
+    while not done():
+        assert time.monotonic() < deadline, problem
+        time.sleep(0.01)
+
+
+def ports(start: str = "") -> list[str]:
+    """The server's ports whose names start so, in order; none while it is not there."""
+    listed = subprocess.run(["jack_lsp"], capture_output=True, text=True)
+    names = listed.stdout.splitlines() if listed.returncode == 0 else []
+    return sorted(name for name in names if name.startswith(start))
+
+
+def connect(source: str, target: str) -> None:
+    """Connect two ports, when both are there."""
+    until(lambda: {source, target} <= set(ports()), f"no ports {source} and {target}")
+    subprocess.run(["jack_connect", source, target], check=True, capture_output=True)
+
+
+def disconnect(source: str, target: str) -> None:
+    """Part two ports, when both are there."""
+    until(lambda: {source, target} <= set(ports()), f"no ports {source} and {target}")
+    subprocess.run(["jack_disconnect", source, target], check=True, capture_output=True)

@@ -1,0 +1,335 @@
+"""Playing with Segue: takes become requests, the newest wins."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from segue.bridge.midi import events as midi
+from segue.bridge.midi.codec import encode
+from segue.bridge.midi.controller_map import Bound, ControllerMap, load_map
+from segue.bridge.midi.events import Event
+from segue.bridge.midi.live import Action, Ask, Hear, Learned, LiveSession, Say, Withdraw
+from segue.presets.controls import Intensity, Loop, Melody, Note
+from segue.presets.tempo import TempoMap
+from segue.presets.vocabulary import (
+    Cancelled,
+    Code,
+    Failure,
+    Preview,
+    Progress,
+    Region,
+    Request,
+    Result,
+    State,
+)
+
+WHEEL = ControllerMap(title="wheel", controls=(Bound(target="intensity", kind="cc", number=1),))
+REGION = Region(path="/m/loop.wav", start_seconds=0, length_seconds=8)
+BASE = Request(id="play", region=REGION, new_seconds=4, seed=7, controls=(Loop(),))
+BARS = Request(
+    id="play",
+    region=REGION,
+    new_bars=2,
+    tempo=TempoMap.steady(120),
+    seed=7,
+    controls=(Loop(),),
+)
+
+
+class Player:
+    """A session, what is played in it at which second, and all it wanted done."""
+
+    def __init__(
+        self, base: Request = BASE, chosen: ControllerMap = WHEEL, learn: bool = False
+    ) -> None:
+        seeds: Iterator[int] = iter(range(100, 200))
+        target = "intensity" if learn else None
+        self.session = LiveSession(base, chosen, "Keys", lambda: next(seeds), target)  # type: ignore[arg-type]
+
+    def at(self, now: float, *events: Event) -> list[Action]:
+        """Events come, or just time."""
+        data = b"".join(map(encode, events))
+        return self.session.receive(data, now) if data else self.session.tick(now)
+
+    def wheel(self, now: float, value: int) -> list[Action]:
+        """The wheel moves."""
+        return self.at(now, midi.ControlChange(0, 1, value))
+
+    def melody(self, begin: float, end: float) -> list[Action]:
+        """One note, and the end of its take."""
+        self.at(begin, midi.NoteOn(0, 60, 99))
+        self.at(begin + 1, midi.NoteOff(0, 60, 64))
+        return self.at(end)
+
+
+def result(job_id: str) -> Result:
+    """A clip."""
+    return Result(
+        id=job_id, path=f"/m/{job_id}.wav", start_seconds=0, length_samples=2, new_samples=1,
+        sample_rate=44100, channels=2, seed=7, loss_first=1, loss_last=0, taken_seconds=3,
+        device="cpu",
+    )  # fmt: skip
+
+
+def progress(job_id: str, number: int | None = None) -> Progress:
+    """News, with a preview or without."""
+    path = f"/m/{job_id}-preview.wav"
+    preview = number and Preview(
+        number=number, path=path, start_seconds=0, length_samples=2, sample_rate=44100
+    )
+    return Progress(id=job_id, fraction=0.5, stage=State.OPTIMIZING, preview=preview or None)
+
+
+def asked(actions: list[Action]) -> Request:
+    """The one request among actions."""
+    (request,) = [action.request for action in actions if isinstance(action, Ask)]
+    return request
+
+
+def test_the_phrase_is_asked_for_at_once() -> None:
+    """There is something to hear, and noise to go on from, before anything is played."""
+    request = asked(Player().session.begin())
+    assert (request.id, request.controls, request.seed) == ("play-1", (Loop(),), 7)
+    assert (request.settings.slot, request.settings.previews) == ("play-0", True)
+
+
+def test_a_melody_becomes_a_request() -> None:
+    """When its take is over, with times in seconds from its first note."""
+    player = Player()
+    assert player.melody(10.0, 13.9) == []
+    request = asked(player.at(14.0))
+    assert request.controls == (Loop(), Melody(notes=(Note(start=0, length=1, pitch=60),)))
+
+
+def test_a_knob_becomes_a_curve() -> None:
+    """On the scale share, over all of the new music."""
+    player = Player()
+    player.wheel(10.0, 0)
+    player.wheel(10.05, 127)
+    request = asked(player.at(14.0))
+    (curve,) = [c for c in request.controls if isinstance(c, Intensity)]
+    assert (curve.scale, curve.unit) == ("share", "seconds")
+    assert curve.points[0] == (0.0, 0.0)
+    assert curve.points[-1] == (4.0, 1.0)
+
+
+def test_a_hand_that_has_not_stopped() -> None:
+    """What goes on over a take's end begins no other, which would replace it; after a rest it does.
+
+    A late last note belongs to no take either.
+    """
+    player = Player()
+    for i in range(50):
+        actions = player.wheel(i * 0.1, i)
+        assert [type(action) for action in actions] == ([Ask] if i == 40 else [])
+    assert player.at(20.0) == []
+    player.wheel(20.0, 1)
+    assert [c.kind for c in asked(player.at(24.0)).controls] == ["loop", "intensity"]
+    assert len([a for a in player.melody(30.0, 34.0) if isinstance(a, Ask)]) == 1
+    player.at(34.1, midi.NoteOn(0, 60, 99))
+    assert player.at(40.0) == []
+
+
+def test_takes_add_up() -> None:
+    """A curve does not forget the melody before it; a second melody replaces the first."""
+    player = Player()
+    player.melody(0.0, 4.0)
+    player.wheel(10.0, 64)
+    both = asked(player.at(14.0))
+    assert [c.kind for c in both.controls] == ["loop", "melody", "intensity"]
+    player.at(20.0, midi.NoteOn(0, 72, 9))
+    request = asked(player.at(24.0))
+    (melody,) = [c for c in request.controls if isinstance(c, Melody)]
+    assert melody.notes == (Note(start=0, length=4, pitch=72),)
+
+
+def test_jobs_share_a_slot() -> None:
+    """Each starts from where the last one ended; the seed stays."""
+    player = Player()
+    first, second = asked(player.session.begin()), asked(player.melody(0.0, 4.0))
+    assert first.settings.slot == second.settings.slot
+    assert (first.id, second.id) == ("play-1", "play-2")
+    assert first.seed == second.seed == 7
+
+
+def test_the_newest_wins() -> None:
+    """An unfinished job is withdrawn before the next is asked for, and its news are old."""
+    player = Player()
+    player.session.begin()
+    actions = player.melody(0.0, 4.0)
+    assert actions == [Withdraw("play-1"), Ask(asked(actions))]
+    assert player.session.handle(result("play-1")) == []
+    assert player.session.handle(Cancelled(id="play-1")) == []
+    assert player.session.handle(progress("play-1", 1)) == []
+    assert player.session.open_ids == ["play-2"]
+    assert player.session.handle(result("play-2"))[0] == Hear("/m/play-2.wav")
+    assert player.session.open_ids == []
+
+
+def test_a_finished_job_is_not_withdrawn() -> None:
+    """There is nothing to stop."""
+    player = Player()
+    player.session.begin()
+    player.session.handle(result("play-1"))
+    assert [type(action) for action in player.melody(0.0, 4.0)] == [Ask]
+
+
+def test_previews_are_heard() -> None:
+    """Each once, however often it is named, for every job anew; progress without one is silent."""
+    player = Player()
+    player.session.begin()
+    assert player.session.handle(progress("play-1")) == []
+    for number in (1, 2):
+        heard = [Hear("/m/play-1-preview.wav")]
+        assert player.session.handle(progress("play-1", number)) == heard
+        assert player.session.handle(progress("play-1", number)) == []
+    player.melody(0.0, 4.0)
+    assert player.session.handle(progress("play-2", 1)) == [Hear("/m/play-2-preview.wav")]
+
+
+def test_what_goes_wrong_is_said() -> None:
+    """A failure, and a refusal, in the server's words; the session goes on."""
+    player = Player()
+    player.session.begin()
+    failure = Failure(id="play-1", code=Code.INTERNAL, text="broken")
+    assert player.session.handle(failure) == [Say("play-1: broken")]
+    asked(player.melody(0.0, 4.0))
+    assert player.session.refused("play-2", "full") == [Say("play-2: full")]
+    assert player.session.open_ids == []
+
+
+def clocks(player: Player, count: int, start: float) -> float:
+    """So many clocks of 120 bpm; when the next is due."""
+    for i in range(count):
+        player.at(start + i / 48, midi.Clock())
+    return start + count / 48
+
+
+def test_with_a_clock_times_are_beats() -> None:
+    """Two bars at 120: a note on beat 1 of the song, however late in seconds, is at beat 1."""
+    player = Player(BARS)
+    player.at(100.0, midi.Start())
+    after = clocks(player, 25, 100.0)
+    player.at(100.5, midi.NoteOn(0, 60, 9))
+    after = clocks(player, 24, after)
+    player.at(101.0, midi.NoteOff(0, 60, 0))
+    end: list[Action] = []
+    while not end:
+        end = player.at(after, midi.Clock())
+        after += 1 / 48
+    (melody,) = [c for c in asked(end).controls if isinstance(c, Melody)]
+    (note,) = melody.notes
+    assert melody.unit == "beats"
+    assert [note.start, note.length] == pytest.approx([1, 1], abs=0.05)
+    assert after == pytest.approx(104, abs=0.1)
+
+
+def test_with_time_code_alone_times_are_its_seconds() -> None:
+    """Four seconds from second 8 of the song on: a note at 9 is at 1, in phase with the song."""
+    player = Player()
+    end: list[Action] = []
+    for quarter in range(8 * 120, 12 * 120 + 24):  # of frames at 30 a second, the song at 8 s
+        now = 100 + (quarter - 8 * 120) / 120
+        frame, second = (quarter // 8 * 2) % 30, (quarter // 8 * 2) // 30
+        numbers = [frame, second, 0, 3 << 5]
+        piece = quarter % 8
+        value = numbers[piece // 2] >> 4 * (piece % 2) & 15
+        end += player.at(now, midi.QuarterFrame(piece, value))
+        if quarter == 9 * 120:
+            player.at(now, midi.NoteOn(0, 60, 9))
+        if quarter == 10 * 120:
+            player.at(now, midi.NoteOff(0, 60, 0))
+    (melody,) = [c for c in asked(end).controls if isinstance(c, Melody)]
+    assert melody.unit == "seconds"
+    (note,) = melody.notes
+    assert [note.start, note.length] == pytest.approx([1, 1], abs=0.01)
+
+
+def test_the_clocks_tempo_is_asked_for() -> None:
+    """Without --bpm a running clock says how fast the phrase is."""
+    player = Player(BASE)
+    player.at(0.0, midi.Start())
+    after = clocks(player, 48, 0.0)
+    player.at(after, midi.NoteOn(0, 60, 9))
+    end: list[Action] = []
+    while not end:
+        end = player.at(after, midi.Clock())
+        after += 1 / 48
+    request = asked(end)
+    assert request.tempo == TempoMap.steady(120)
+    assert {getattr(c, "unit", "beats") for c in request.controls} == {"beats"}
+
+
+def test_a_tempo_without_a_clock() -> None:
+    """Beats then count from the first note, at the tempo that was said."""
+    player = Player(BARS)
+    request = asked(player.melody(10.0, 14.0))
+    (melody,) = [c for c in request.controls if isinstance(c, Melody)]
+    assert melody.notes == (Note(start=0, length=2, pitch=60),)
+
+
+def press(player: Player, number: int, now: float = 0.0) -> list[Action]:
+    """A button of the nanoKONTROL2, down and up."""
+    down = player.at(now, midi.ControlChange(0, number, 127))
+    return down + player.at(now, midi.ControlChange(0, number, 0))
+
+
+def test_buttons() -> None:
+    """Record arms a melody, without which notes are no take; Cycle asks anew; Stop stops."""
+    player = Player(BASE, load_map("nanokontrol2"))
+    player.session.port = "nanoKONTROL2 1"
+    player.session.begin()
+    assert player.melody(0.0, 10.0) == []
+    (said,) = press(player, 45, 20.0)
+    assert isinstance(said, Say)
+    assert player.melody(21.0, 24.9) == []
+    assert asked(player.at(25.0)).id == "play-2"
+    again = asked(press(player, 46, 30.0))
+    assert (again.id, again.seed, again.settings.slot) == ("play-3", 100, "play-1")
+    assert press(player, 42, 40.0) == [Withdraw("play-3")]
+    assert press(player, 42, 41.0) == []
+
+
+def test_the_song_begins_an_armed_melody() -> None:
+    """A rest before the first note is then part of the melody."""
+    player = Player(BARS, load_map("nanokontrol2"))
+    player.session.port = "nanoKONTROL2 1"
+    press(player, 45)
+    player.at(10.0, midi.Start())
+    after = clocks(player, 49, 10.0)
+    player.at(11.0, midi.NoteOn(0, 60, 9))
+    end: list[Action] = []
+    while not end:
+        end = player.at(after, midi.Clock())
+        after += 1 / 48
+    (melody,) = [c for c in asked(end).controls if isinstance(c, Melody)]
+    assert melody.notes[0].start == pytest.approx(2, abs=0.05)
+
+
+def test_a_song_that_stops_ends_its_take() -> None:
+    """What was held then ends there, not at the phrase's end."""
+    player = Player(BARS)
+    player.at(0.0, midi.Start())
+    after = clocks(player, 25, 0.0)
+    player.at(0.5, midi.NoteOn(0, 60, 9))
+    after = clocks(player, 24, after)
+    (melody,) = [c for c in asked(player.at(1.0, midi.Stop())).controls if isinstance(c, Melody)]
+    assert melody.notes[0].length == pytest.approx(1, abs=0.05)
+
+
+def test_learning() -> None:
+    """The knob that moves becomes the intensity, and is used from then on."""
+    player = Player(BASE, WHEEL, learn=True)
+    player.at(0.0, midi.ControlChange(4, 20, 0))
+    learned, said = player.at(0.1, midi.ControlChange(4, 20, 60))[:2]
+    assert isinstance(learned, Learned)
+    bound = Bound(target="intensity", kind="cc", port="Keys", channel=5, number=20)
+    assert learned.map.controls == (bound,)
+    assert said == Say("learned intensity: cc 20 of channel 5, 7 bits")
+    asked(player.wheel(10.0, 99))  # by the take that the learned knob had begun
+    assert player.at(20.0) == []
+    player.at(30.0, midi.ControlChange(4, 20, 127))
+    curves = [c for c in asked(player.at(34.0)).controls if isinstance(c, Intensity)]
+    assert [curve.points[-1] for curve in curves] == [(4.0, 1.0)]

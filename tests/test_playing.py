@@ -1,0 +1,327 @@
+"""A live session against a real server, and the whole command through a real JACK."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import queue
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Awaitable, Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import soundfile
+
+from segue.bridge.midi import events as midi
+from segue.bridge.midi.codec import encode
+from segue.bridge.midi.controller_map import Bound, ControllerMap, load_map
+from segue.bridge.midi.events import Event
+from segue.bridge.midi.live import LiveSession
+from segue.bridge.midi.playing import Playing
+from segue.presets.controls import Intensity, Loop, Melody
+from segue.presets.vocabulary import Code, Region, Request, SegueError
+from tests.jack import connect, jack_server
+from tests.recorder import Recorder, serving
+
+WHEEL = ControllerMap(title="wheel", controls=(Bound(target="intensity", kind="cc", number=1),))
+NOBODY = "http://127.0.0.1:9"
+
+
+class Keys:
+    """A port that gives what a test puts into it."""
+
+    name = "Keys"
+    connected = True
+
+    def __init__(self) -> None:
+        self.waiting: list[tuple[float, bytes]] = []
+        self.changes = 0
+
+    def poll(self) -> list[tuple[float, bytes]]:
+        """All of it, once."""
+        taken, self.waiting = self.waiting, []
+        return taken
+
+    def look(self, now: float) -> bool:
+        """As often as told."""
+        self.changes -= self.changes > 0
+        return self.changes > 0
+
+
+class Ears:
+    """A speaker that remembers."""
+
+    def __init__(self) -> None:
+        self.heard: list[Path] = []
+        self.problem: SegueError | None = None
+
+    def describe(self) -> str:
+        """What it is."""
+        return "ears"
+
+    def play(self, path: Path) -> None:
+        """Remember, or complain."""
+        if self.problem is not None:
+            raise self.problem
+        self.heard.append(path)
+
+
+class Bench:
+    """A session at work with doubles around it, on an offline clock."""
+
+    def __init__(self, url: str, learn_to: Path | None = None) -> None:
+        self.now, self.told = 0.0, list[str]()
+        self.keys, self.ears = Keys(), Ears()
+        region = Region(path="/m/loop.wav", start_seconds=0, length_seconds=8)
+        base = Request(id="play", region=region, new_seconds=4, seed=7, controls=(Loop(),))
+        target = "intensity" if learn_to else None
+        self.session = LiveSession(base, WHEEL, "Keys", lambda: 1, target)  # type: ignore[arg-type]
+        self.playing = Playing(
+            self.session,
+            url,
+            self.told.append,
+            speaker=self.ears,
+            keep_map=learn_to,
+            clock=lambda: self.now,
+        )
+
+    def play(self, now: float, *events: Event) -> None:
+        """Events come at a time."""
+        self.now = now
+        self.keys.waiting += [(now, encode(event)) for event in events]
+        self.playing.wake()
+
+
+def run(scenario: Callable[[Bench], Awaitable[None]], url: str, **more: Any) -> Bench:
+    """Run a scenario while its session plays."""
+
+    async def main() -> Bench:
+        bench, stop = Bench(url, **more), asyncio.Event()
+        task = asyncio.create_task(bench.playing.run(bench.keys, stop))
+        await scenario(bench)
+        stop.set()
+        await task
+        return bench
+
+    return asyncio.run(main())
+
+
+async def eventually(done: Callable[[], object]) -> None:
+    """Wait for what other tasks and threads do."""
+    async with asyncio.timeout(20):
+        while not done():
+            await asyncio.sleep(0.005)
+
+
+def names(bench: Bench) -> list[str]:
+    """The clips that were heard, by their files."""
+    return [path.name for path in bench.ears.heard]
+
+
+def test_a_melody_is_heard_in_the_newest_clip(tmp_path: Path) -> None:
+    """First the phrase as it is, then as it was played."""
+    engine = Recorder()
+
+    async def scenario(bench: Bench) -> None:
+        await eventually(lambda: len(bench.ears.heard) == 1)
+        bench.play(10.0, midi.NoteOn(0, 60, 99))
+        bench.play(11.0, midi.NoteOff(0, 60, 0))
+        await eventually(lambda: bench.keys.waiting == [])
+        bench.play(14.0)
+        await eventually(lambda: len(bench.ears.heard) == 2)
+
+    with serving(tmp_path, engine) as url:
+        bench = run(scenario, url)
+    assert names(bench) == ["play-1.wav", "play-2.wav"]
+    assert [type(c) for c in engine.requests[1].controls] == [Loop, Melody]
+    assert engine.requests[0].settings.slot == engine.requests[1].settings.slot
+
+
+def test_a_running_job_is_stopped_for_a_newer_one(tmp_path: Path) -> None:
+    """The clip of the first is never made; the second is what is heard."""
+    gate = threading.Event()
+    engine = Recorder(gate=gate)
+
+    async def scenario(bench: Bench) -> None:
+        await eventually(engine.started.is_set)
+        bench.play(0.0, midi.ControlChange(0, 1, 9))
+        await eventually(lambda: bench.keys.waiting == [])
+        bench.play(4.0)
+        await eventually(lambda: len(engine.requests) == 2)
+        gate.set()
+        await eventually(lambda: bench.ears.heard)
+
+    with serving(tmp_path, engine) as url:
+        bench = run(scenario, url)
+    assert names(bench) == ["play-2.wav"]
+    assert [type(c) for c in engine.requests[1].controls] == [Loop, Intensity]
+
+
+def test_leaving_stops_what_is_being_made(tmp_path: Path) -> None:
+    """Nobody would hear it."""
+    engine = Recorder(gate=threading.Event())
+
+    async def scenario(bench: Bench) -> None:
+        await eventually(engine.started.is_set)
+
+    with serving(tmp_path, engine) as url:
+        run(scenario, url)
+        clips = tmp_path / "clips"
+        assert not list(clips.glob("*.wav"))
+
+
+def test_a_server_that_is_down_is_said() -> None:
+    """In the words that say what to run; the session goes on."""
+
+    async def scenario(bench: Bench) -> None:
+        await eventually(lambda: len(bench.told) > 1)
+
+    bench = run(scenario, NOBODY)
+    assert bench.told == [
+        "play-1: asked for",
+        f"play-1: no server at {NOBODY}: run `segue serve`, or `segue up` for both",
+    ]
+
+
+def test_a_learned_control_is_kept(tmp_path: Path) -> None:
+    """In a file that can be given the next time."""
+    path = tmp_path / "mine.toml"
+
+    async def scenario(bench: Bench) -> None:
+        bench.play(0.0, midi.ControlChange(0, 20, 0))
+        bench.play(0.1, midi.ControlChange(0, 20, 90))
+        await eventually(path.exists)
+        await eventually(lambda: f"kept in {path}" in bench.told)
+
+    run(scenario, NOBODY, learn_to=path)
+    assert load_map(str(path)).controls[0].number == 20
+
+
+def test_a_port_that_goes_and_a_clip_that_cannot_be_heard(tmp_path: Path) -> None:
+    """Both are said, and end nothing."""
+
+    async def scenario(bench: Bench) -> None:
+        bench.ears.problem = SegueError(Code.NOT_AUDIO, "cannot be listened to")
+        bench.keys.connected, bench.keys.changes = False, 2
+        await eventually(lambda: "Keys was unplugged" in bench.told)
+        await eventually(lambda: "cannot be listened to" in bench.told)
+
+    with serving(tmp_path) as url:
+        run(scenario, url)
+
+
+PROGRAM = """
+import typer
+from segue.bridge.cli import PoliteGroup
+from segue.bridge.play_command import register
+app = typer.Typer(cls=PoliteGroup)
+app.callback()(lambda: None)
+register(app, "http://127.0.0.1:9136")
+app()
+"""
+
+
+class Command:
+    """`segue play` as a process, as a context, and what it prints."""
+
+    def __init__(self, *arguments: str) -> None:
+        self._lines: queue.Queue[str] = queue.Queue()
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", PROGRAM, "play", *arguments],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=os.environ | {"PYTHONUNBUFFERED": "1"},
+        )
+        self._thread = threading.Thread(target=self._read)
+        self._thread.start()
+
+    def __enter__(self) -> Command:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.process.kill()
+        self._thread.join()
+        self.process.communicate()
+
+    def _read(self) -> None:
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            self._lines.put(line.rstrip())
+
+    def says(self, part: str) -> str:
+        """The next line that holds it."""
+        line = ""
+        while part not in line or not line:
+            line = self._lines.get(timeout=60)
+        return line
+
+    def complains(self) -> str:
+        """What it says when it ends by itself, with exit code 1."""
+        assert self.process.stderr is not None
+        text = self.process.stderr.read()
+        assert self.process.wait(60) == 1
+        return text
+
+    def stop(self) -> int:
+        """End it as Ctrl-C does."""
+        self.process.send_signal(signal.SIGINT)
+        return self.process.wait(20)
+
+
+@pytest.fixture
+def daw() -> Iterator[Any]:
+    """A controller on a real JACK."""
+    try:
+        import rtmidi
+        import sounddevice  # noqa: F401
+    except (ImportError, OSError) as error:
+        text = "pip install 'segue[midi,audio]'; apt-get install libportaudio2"
+        pytest.skip(f"{error}: {text}")
+    with jack_server():
+        out = rtmidi.MidiOut(rtmidi.API_UNIX_JACK, name="daw")
+        out.open_virtual_port("out")
+        yield out
+        out.close_port()
+        out.delete()
+
+
+@pytest.mark.slow
+def test_the_whole_command(daw: Any, tmp_path: Path) -> None:
+    """MIDI over JACK to a real server, and clips through a JACK output: each take is asked for."""
+    loop, engine = tmp_path / "loop.wav", Recorder()
+    soundfile.write(loop, [[0.1, 0.1]] * 8000, 8000)
+    with serving(tmp_path / "data", engine) as url:
+        options = ("--seconds", "0.5", "--server", url, "--audition", "--device", "system")
+        with Command(str(loop), *options) as command:
+            assert command.says("MIDI") == "MIDI from Segue:Segue, Any keyboard. Ctrl-C stops."
+            assert command.says("listening").startswith("listening through system, 48000 Hz, ")
+            command.says("-1: made in")
+            connect("daw:out", "Segue:Segue")
+            for message in (midi.ControlChange(0, 1, 0), midi.ControlChange(0, 1, 127)):
+                daw.send_message(encode(message))
+            command.says("-2: made in")
+            assert command.stop() == 0
+    (curve,) = [c for c in engine.requests[1].controls if isinstance(c, Intensity)]
+    assert curve.scale == "share"
+    assert [level for _, level in curve.points][-1] == 1.0
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (("--map", "launchpad"), "there are: mod-wheel"),
+        (("--midi-port", "Moon"), "no MIDI input 'Moon'; there are: daw:out"),
+        (("--audition", "--device", "Moon"), "--device: no output 'Moon'"),
+    ],
+)
+def test_what_cannot_be_had(daw: Any, tmp_path: Path, options: tuple[str, ...], said: str) -> None:
+    """Each option's error is a sentence with what there is."""
+    loop = tmp_path / "loop.wav"
+    soundfile.write(loop, [[0.1, 0.1]] * 8000, 8000)
+    with Command(str(loop), *options) as command:
+        assert said in command.complains()
