@@ -14,7 +14,7 @@ PYTHON ?= $(shell for p in python3.11 python3 python3.13 python3.12; do \
 	"$$p" -c '$(MODERN)' 2>/dev/null && { echo "$$p"; break; }; done)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check clean foreign-osc
+.PHONY: help demo test check clean foreign-osc jack daws
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -22,7 +22,7 @@ help:
 demo: $(STAMP)
 	$(BIN)/segue demo --out demo-out
 
-test: check foreign-osc
+test: check foreign-osc jack daws
 	$(BIN)/pytest
 
 check: $(STAMP)
@@ -41,7 +41,10 @@ $(STAMP): pyproject.toml constraints.txt
 		echo "Python cannot make a virtual environment here" \
 			"(on Debian: apt install python3-venv)." >&2; exit 1; }
 	$(BIN)/python -m pip install --disable-pip-version-check \
-		-c constraints.txt -e ".[cpu,demo,export,dev]"
+		-c constraints.txt -e ".[cpu,demo,export,audio,dev]"
+	@$(BIN)/python -m pip install --disable-pip-version-check --only-binary python-rtmidi \
+		-c constraints.txt -e ".[midi]" || \
+		echo "python-rtmidi has no wheel for this Python (3.12 has): MIDI's tests will be skipped"
 	@touch $@
 
 # liblo's oscsend and oscdump play the foreign client in the tests of the bridge.
@@ -54,6 +57,31 @@ foreign-osc:
 	fi
 	@command -v oscsend >/dev/null || \
 		echo "liblo-tools is missing: tests that use oscsend and oscdump will be skipped"
+
+# JACK without a sound card carries the tests' MIDI and audio; PortAudio plays through it.
+jack:
+	@if ! { command -v jackd && ldconfig -p | grep -q libportaudio.so.2; } >/dev/null \
+		&& [ -f /etc/debian_version ] && [ "$$(id -u)" = 0 ]; then \
+		export DEBIAN_FRONTEND=noninteractive; \
+		get="timeout 120 apt-get install -qq -y --no-install-recommends jackd2 libportaudio2"; \
+		$$get >/dev/null 2>&1 \
+		|| { timeout 120 apt-get update -qq && $$get; } >/dev/null 2>&1 || true; \
+	fi
+	@command -v jackd >/dev/null || \
+		echo "jackd2 is missing: tests that play MIDI and audio through JACK will be skipped"
+
+# DAWs and a screen that is none: the tests of their scripts run in the real ones.
+daws:
+	@if ! { command -v ardour7-lua && command -v audacity && command -v Xvfb; } >/dev/null \
+		&& [ -f /etc/debian_version ] && [ "$$(id -u)" = 0 ]; then \
+		export DEBIAN_FRONTEND=noninteractive; \
+		get="timeout 400 apt-get install -qq -y --no-install-recommends"; \
+		get="$$get ardour audacity xvfb lua-check"; \
+		$$get >/dev/null 2>&1 \
+		|| { timeout 120 apt-get update -qq && $$get; } >/dev/null 2>&1 || true; \
+	fi
+	@{ command -v ardour7-lua && command -v audacity && command -v Xvfb; } >/dev/null || \
+		echo "ardour, audacity or xvfb is missing: tests in the real DAWs will be skipped"
 
 clean:
 	rm -rf $(VENV) .types .mypy_cache .pytest_cache .ruff_cache build dist demo-out *.egg-info

@@ -8,7 +8,19 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from segue.bridge import bench_command, evaluate_commands, make_command, training_commands
+from segue.bridge import (
+    audacity_command,
+    bench_command,
+    evaluate_commands,
+    install_command,
+    live_command,
+    make_command,
+    pipe_command,
+    play_command,
+    spool_command,
+    training_commands,
+    watch_command,
+)
 from segue.presets.vocabulary import SegueError
 
 # The defaults of the other rooms, repeated so that `--help` need not import them; a test
@@ -40,7 +52,7 @@ Port = Annotated[
     int, typer.Option(min=0, max=65535, help="Port of the server; 0 takes any free one.")
 ]
 OscPort = Annotated[
-    int, typer.Option(min=0, max=65535, help="UDP port for OSC; 0 takes any free one.")
+    int, typer.Option(min=0, max=65535, help="UDP and TCP port for OSC; 0: any free one.")
 ]
 Model = Annotated[str, typer.Option(help="Name of the model.")]
 Data = Annotated[
@@ -106,6 +118,13 @@ def _engine(model: str) -> Any:
 
 
 make_command.register(app, _engine, MODEL)
+watch_command.register(app, _engine, MODEL)
+pipe_command.register(app, PORT, MODEL)
+install_command.register(app)
+audacity_command.register(app, _engine, MODEL)
+live_command.register(app)
+spool_command.register(app)
+play_command.register(app, f"http://127.0.0.1:{PORT}")
 
 
 @app.command()

@@ -28,21 +28,24 @@ BRIDGE_READY = re.compile(r"udp://\S+?:(\d+)")
 class Pair:
     """Server and bridge as a context: both ready inside, both gone after it.
 
-    Port 0 takes any free one; `url` and `osc_port` say which it became. What the children
-    write to stderr goes to `log` (or to ours), what they print goes to `tell`.
+    Port 0 takes any free one; `url` and `osc_port` say which it became. With None in place of
+    the bridge's port the server is alone. What the children write to stderr goes to `log` (or to
+    ours), what they print goes to `tell`. With `spool` a third child serves the user's folder of
+    orders, for scripts in DAWs that have no sockets.
     """
 
     def __init__(
         self,
         *,
         port: int,
-        osc_port: int,
+        osc_port: int | None,
         server_options: tuple[str, ...] = (),
         log: IO[str] | None = None,
         tell: Callable[[str], None] = print,
+        spool: bool = False,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._ports = port, osc_port
+        self._ports, self._spool = (port, osc_port), spool
         self._server_options = server_options
         self._log, self._tell, self._clock = log, tell, clock
         self._children: dict[str, subprocess.Popen[str]] = {}
@@ -55,8 +58,11 @@ class Pair:
         try:
             self._start("server", "serve", "--port", str(port), *self._server_options)
             self.url = self._ready("server", SERVER_READY)[0]
-            self._start("bridge", "bridge", "--server", self.url, "--osc-port", str(osc_port))
-            self.osc_port = int(self._ready("bridge", BRIDGE_READY)[1])
+            if osc_port is not None:
+                self._start("bridge", "bridge", "--server", self.url, "--osc-port", str(osc_port))
+                self.osc_port = int(self._ready("bridge", BRIDGE_READY)[1])
+                if self._spool:
+                    self._start("spool", "spool", "--osc-port", str(self.osc_port))
         except BaseException:
             self._stop()
             raise
@@ -147,7 +153,7 @@ def run_up(port: int, osc_port: int, model: str, data: Path) -> None:
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     options = ("--model", model, "--data", str(data))
     try:
-        with Pair(port=port, osc_port=osc_port, server_options=options) as pair:
+        with Pair(port=port, osc_port=osc_port, server_options=options, spool=True) as pair:
             address = f"OSC on udp 127.0.0.1:{pair.osc_port}, server {pair.url}"
             print(f"segue is up: {address}. Ctrl-C stops both.", flush=True)
             raise pair.watch()

@@ -16,6 +16,7 @@ import pytest
 
 from segue.bridge.up import Pair
 from segue.presets.vocabulary import Health, SegueError
+from tests.wire import until
 
 PATIENCE_SECONDS = 60.0
 READY = re.compile(
@@ -76,6 +77,20 @@ def test_a_signal_stops_both(up: subprocess.Popen[str], number: signal.Signals) 
     with pytest.raises(httpx.ConnectError):
         health(url)
     assert free(osc_port)
+
+
+def test_scripts_without_sockets_are_served(
+    up: subprocess.Popen[str], runtime_folder: Path
+) -> None:
+    """An order left in the spool is answered there; both go with `segue up`."""
+    announced(up)
+    spool = runtime_folder / "spool"
+    until(spool.is_dir)
+    part = spool / "nobody.part"
+    part.write_text("/segue/cancel\ts\tnobody\n")
+    part.rename(spool / "nobody.order")
+    answers = spool / "nobody.answers"
+    until(lambda: answers.exists() and "unknown-id" in answers.read_text(encoding="utf-8"))
 
 
 def test_the_death_of_one_ends_the_other(tmp_path: Path, up: subprocess.Popen[str]) -> None:
