@@ -31,9 +31,3 @@ def write_all(waves: dict[Path, Waveform]) -> None:
         for path in written:
             path.unlink(missing_ok=True)
         raise
-
-
-def remove_all(clip: Path) -> None:
-    """Remove a job's clip and whatever lies beside it under its name."""
-    for path in (clip, *clip.parent.glob(f"{clip.stem}~*.wav")):
-        path.unlink(missing_ok=True)

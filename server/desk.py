@@ -107,6 +107,10 @@ class Desk:
         """Where the WAV of a job belongs."""
         return self._store.result_path(job_id)
 
+    def discard(self, job_id: str) -> None:
+        """Remove the files of a job that was cancelled when they were done."""
+        self._store.discard(job_id)
+
     def next(self, now: float) -> Job | None:
         """Start the next job, if one waits."""
         with self._lock:

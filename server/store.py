@@ -84,6 +84,11 @@ class Store:
         """Where the WAV of a job belongs; ids are file names by the vocabulary."""
         return self.results / f"{job_id}.wav"
 
+    def discard(self, job_id: str) -> None:
+        """Remove the WAV of a job and all that lies beside it under its name and a `~`."""
+        for path in (self.result_path(job_id), *self.results.glob(f"{job_id}~*.wav")):
+            path.unlink(missing_ok=True)
+
     def close(self) -> None:
         """Let go of the folder."""
         self._database.close()

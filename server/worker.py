@@ -22,7 +22,6 @@ from segue.presets.vocabulary import (
     Result,
     SegueError,
 )
-from segue.server.clip_files import remove_all
 from segue.server.config import may_compile
 from segue.server.desk import Desk
 from segue.server.jobs import Job
@@ -120,7 +119,7 @@ class Worker:
         event = self._run(job)
         latest = self._desk.running
         if latest is not None and latest.cancelling:
-            remove_all(self._desk.result_path(job.id))
+            self._desk.discard(job.id)
             event = Cancelled(id=job.id)
         if event is None:
             self._desk.release(job.id, self._clock())

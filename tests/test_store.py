@@ -257,3 +257,13 @@ def test_full_disk_does_not_stop_the_worker(tmp_path: Path) -> None:
         desk.report(event, now=2.0)
         assert desk.status("a").event == event
         assert hub.events[-1] == event
+
+
+def test_a_discarded_job_leaves_no_file(tmp_path: Path) -> None:
+    """Its clip, its further clips and overlays go; those of a job with a longer id stay."""
+    with closing(Store(tmp_path)) as store:
+        names = ["a.wav", "a~2.wav", "a~overlay.wav", "a~2~overlay.wav", "a-2.wav", "ab~2.wav"]
+        for name in names:
+            (store.results / name).write_bytes(b"music")
+        store.discard("a")
+        assert sorted(path.name for path in store.results.iterdir()) == ["a-2.wav", "ab~2.wav"]

@@ -34,7 +34,7 @@ class PolyPressure:
 
 @dataclass(frozen=True, slots=True)
 class ControlChange:
-    """One controller's seven bits; `midi_channels` puts pairs together."""
+    """One controller's seven bits; `channels` puts pairs together."""
 
     channel: int
     number: int

@@ -19,7 +19,7 @@ MAX_ACTIONS = 256  # that wait for the server; older ones would be out of date
 
 
 class Port(Protocol):
-    """What is needed of `midi_port.MidiPort`."""
+    """What is needed of `port.MidiPort`."""
 
     @property
     def name(self) -> str:
