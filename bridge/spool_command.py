@@ -10,6 +10,8 @@ from typing import Annotated
 
 import typer
 
+from segue.presets.vocabulary import Code, SegueError
+
 OSC_PORT = 9137
 
 
@@ -49,8 +51,12 @@ def spool(
     folders = folder or [default_folder()]
     places = ", ".join(map(str, folders))
     print(f"spool: orders in {places}, bridge at udp 127.0.0.1:{osc_port}", flush=True)
-    with suppress(KeyboardInterrupt):
-        serve(folders, osc_port, lambda: True)
+    try:
+        with suppress(KeyboardInterrupt):
+            serve(folders, osc_port, lambda: True)
+    except OSError as error:
+        text = f"the spool in {places} can't go on: {error}; see to it, then start `segue spool`"
+        raise SegueError(Code.DISK, text) from error
 
 
 def register(app: typer.Typer) -> None:

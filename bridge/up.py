@@ -77,12 +77,15 @@ class Pair:
         self._stop()
 
     def watch(self) -> SegueError:
-        """Wait until either child ends; the error says which."""
+        """Wait until server or bridge ends; the error says which. They go on without a spool."""
         while True:
             name, line = self._next()
-            if line is None:
+            if line is not None:
+                self._tell(line)
+            elif name == "spool":
+                self._tell(f"{self._ended(name).text}; scripts that need it get no answers")
+            else:
                 return self._ended(name)
-            self._tell(line)
 
     def check(self) -> None:
         """Raise the error that says which child is gone, if one is; does not wait."""

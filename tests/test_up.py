@@ -93,6 +93,31 @@ def test_scripts_without_sockets_are_served(
     until(lambda: answers.exists() and "unknown-id" in answers.read_text(encoding="utf-8"))
 
 
+def test_a_spool_that_cannot_be_ends_nothing_else(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """A file where its folder should be: that is said, and server and bridge go on."""
+    (tmp_path / "taken").touch()
+    monkeypatch.setenv("SEGUE_SPOOL", str(tmp_path / "taken"))
+    told: list[str] = []
+
+    class HeardError(Exception):
+        pass
+
+    def tell(line: str) -> None:
+        told.append(line)
+        if "get no answers" in line:
+            raise HeardError
+
+    options = ("--data", str(tmp_path / "data"))
+    with Pair(port=0, osc_port=0, server_options=options, tell=tell, spool=True) as pair:
+        with pytest.raises(HeardError):
+            pair.watch()
+        assert health(pair.url).pid
+        assert not free(pair.osc_port)
+    assert "the spool has ended" in told[-1]
+
+
 def test_the_death_of_one_ends_the_other(tmp_path: Path, up: subprocess.Popen[str]) -> None:
     """When the server dies, `segue up` says so and takes the bridge along."""
     osc_port, url = announced(up)
