@@ -72,7 +72,7 @@ class Settings(Word):
     keep: int = Field(default=1, ge=1, le=MAX_SEEDS)  # best ones that differ, a clip each
     previews: bool = False  # unfinished clips to listen to while it runs
     overlay: bool = False  # also what to lay over an untouched timeline, see `Result`
-    slot: Id | None = None  # jobs of one slot start from the last one's noise
+    slot: Id | None = None  # its jobs start from the last one's noise, and the newest wins
     tags: tuple[Tag, ...] = Field(default=(), max_length=16)
     guidance: float = Field(default=2.0, ge=1, le=MAX_GUIDANCE)
 

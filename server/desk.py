@@ -57,6 +57,8 @@ class Desk:
     def submit(self, request: Request, now: float) -> tuple[Status, bool]:
         """The job of this request, and whether it is new; draws the seed when none is given.
 
+        Jobs of its slot that still wait are cancelled.
+
         Raises SegueError: BAD_REQUEST, ID_TAKEN, QUEUE_FULL, DISK.
         """
         check_request(request)
@@ -75,6 +77,9 @@ class Desk:
                 self._jobs.forget(job.id)
                 raise
             self._hub.publish(job.event)
+            # Kept first: a newer job that is refused takes nobody's place.
+            for older in self._jobs.outdated_by(request):
+                self._tell(self._jobs.cancel(older.id, now), keep=True)
         self.work.set()
         return job.status(), True
 

@@ -165,13 +165,14 @@ class Jobs:
     def submit(self, request: Request, now: float) -> Job:
         """Queue a request that carries a seed, or return the job it already is.
 
-        Raises SegueError: ID_TAKEN, QUEUE_FULL.
+        Raises SegueError: ID_TAKEN, QUEUE_FULL; those whose place it takes do not count as waiting.
         """
         known = self._jobs.get(request.id.lower())
         if known is not None:
             return same_again(known, request)
-        if self.queued >= self._queue_limit:
-            text = f"{self.queued} jobs are waiting already: try again when one has finished"
+        waiting = self.queued - len(self.outdated_by(request))
+        if waiting >= self._queue_limit:
+            text = f"{waiting} jobs are waiting already: try again when one has finished"
             raise SegueError(Code.QUEUE_FULL, text)
         return self._put(
             Job(
@@ -182,6 +183,19 @@ class Jobs:
                 changed=now,
             )
         )
+
+    def outdated_by(self, request: Request) -> list[Job]:
+        """Other waiting jobs of the request's slot, oldest first: there the newest wins."""
+        slot = request.settings.slot
+        if slot is None:
+            return []
+        return [
+            job
+            for job in reversed(self.newest_first())
+            if job.state is State.QUEUED
+            and job.request.settings.slot == slot
+            and job.id != request.id
+        ]
 
     def forget(self, job_id: str) -> None:
         """Drop a job that could not be kept."""

@@ -15,6 +15,7 @@ from segue.presets.vocabulary import (
     Progress,
     Request,
     SegueError,
+    Settings,
     State,
 )
 from segue.server.jobs import (
@@ -165,6 +166,32 @@ def test_queue_is_bounded() -> None:
     jobs.next(now=1.0)
     jobs.submit(make_request("c", seed=1), now=1.0)
     assert jobs.queued == 2
+
+
+def of_slot(job_id: str, slot: str | None) -> Request:
+    """A request of a slot."""
+    request = make_request(job_id, seed=1)
+    return request.model_copy(update={"settings": Settings(slot=slot)})
+
+
+def test_the_newest_of_a_slot_outdates_those_that_wait() -> None:
+    """Not the running one, not those of another slot or of none, and not itself."""
+    jobs = Jobs(queue_limit=9)
+    for job_id, slot in (("run", "x"), ("b", "x"), ("c", "y"), ("d", None), ("e", "x")):
+        jobs.submit(of_slot(job_id, slot), now=0.0)
+    jobs.next(now=1.0)
+    outdated = {name: jobs.outdated_by(of_slot("e", name)) for name in ("x", "y", "z", None)}
+    named = {name: [job.id for job in found] for name, found in outdated.items()}
+    assert named == {"x": ["b"], "y": ["c"], "z": [], None: []}
+
+
+def test_a_full_queue_has_room_for_what_takes_a_place() -> None:
+    """One more of another slot is refused."""
+    jobs = Jobs(queue_limit=1)
+    jobs.submit(of_slot("a", "x"), now=0.0)
+    with pytest.raises(SegueError, match="1 jobs are waiting"):
+        jobs.submit(of_slot("b", "y"), now=1.0)
+    assert jobs.submit(of_slot("b", "x"), now=1.0).state is State.QUEUED
 
 
 def test_history_is_bounded() -> None:

@@ -21,6 +21,7 @@ from segue.presets.vocabulary import (
     Request,
     Result,
     SegueError,
+    Settings,
     State,
     Status,
 )
@@ -258,3 +259,23 @@ def test_full_queue(tmp_path: Path, client: httpx.Client) -> None:
         assert failure_of(refused).id == "late"
         client.post(f"{url}/jobs/waiting/cancel")
         assert send(client, url, make_request("late")).status_code == 202
+
+
+def test_the_newest_of_a_slot_wins(tmp_path: Path, client: httpx.Client) -> None:
+    """One that still waits is cancelled; one that is refused takes nobody's place."""
+    engine = Recorder(gate=threading.Event())
+    first, second, third = (
+        make_request(name).model_copy(update={"settings": Settings(slot="knob")})
+        for name in ("first", "second", "third")
+    )
+    with serving(tmp_path, engine) as url:
+        send(client, url, first)
+        assert engine.started.wait(DEADLINE_SECONDS)
+        send(client, url, second)
+        refused = send(client, url, first.model_copy(update={"new_seconds": 9.0}))
+        assert failure_of(refused).code is Code.ID_TAKEN
+        assert client.get(f"{url}/jobs/second").json()["state"] == "queued"
+        assert send(client, url, third).status_code == 202
+        assert client.get(f"{url}/jobs/second").json()["state"] == "cancelled"
+        assert client.get(f"{url}/health").json()["queued"] == 1
+        assert client.get(f"{url}/jobs/first").json()["state"] == "optimizing"
