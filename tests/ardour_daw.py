@@ -12,6 +12,7 @@ import subprocess
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
+from itertools import count
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -20,6 +21,7 @@ from segue.bridge.daw.ardour_install import install_ardour
 
 ROOM = Path("/usr/lib/ardour7")
 PROGRAMS = ("ardour7-lua", "Xvfb", "jackd", "jack_wait")
+NUMBERS = count(1)  # of JACK servers of this process
 DEADLINE_SECONDS = 40.0  # for whole programs to start; never reached when all is well
 CONFIG = """<?xml version="1.0" encoding="UTF-8"?>
 <Ardour><Config><Option name="try-autostart-engine" value="1"/></Config>
@@ -28,6 +30,17 @@ CONFIG = """<?xml version="1.0" encoding="UTF-8"?>
  buffer-size="1024" n-periods="0" input-latency="0" output-latency="0" lm-input="" lm-output=""
  active="1" use-buffered-io="0" midi-option="" lru="1"><MIDIDevices/></State>
 </EngineStates></AudioMIDISetup></Extra></Ardour>
+"""
+# As Ardour leaves it after its first session: two slots are taken, by examples.
+EXAMPLE = 'scripts[{0}] = {{}} scripts[{0}]["n"] = "theirs {0}" scripts[{0}]["s"] = "" '
+EXAMPLE += 'scripts[{0}]["f"] = "return function () end" scripts[{0}]["a"] = {{}}   '
+THEIRS = EXAMPLE.format(1) + EXAMPLE.format(2)
+REGISTRY = f"""<?xml version="1.0" encoding="UTF-8"?>
+<UIScripts>
+  <ActionScript lua="Lua 5.3">{base64.b64encode(b"scripts = {} " + THEIRS.encode()).decode()}\
+</ActionScript>
+  <ActionHooks/>
+</UIScripts>
 """
 # Runs whatever is put into a file, in the same thread as the scripts under test.
 DRIVER = """
@@ -98,8 +111,8 @@ def headless(code: str, home: Path) -> list[str]:
 class Ardour:
     """The GUI on a display and a JACK server of its own, with a session open, as a context."""
 
-    def __init__(self, folder: Path, session: Path) -> None:
-        self.session = session
+    def __init__(self, folder: Path, session: Path, rate: int = 48_000) -> None:
+        self.session, self._rate = session, rate
         self.home = folder / "home"
         self.config = self.home / ".config" / "ardour7"
         self.orders = folder / "orders"
@@ -110,14 +123,24 @@ class Ardour:
         (self.config / "config").write_text(CONFIG, encoding="utf-8")
 
     def install(self) -> None:
-        """Our scripts, registered as on a new machine, and the test's own beside them."""
-        install_ardour(self.config)
+        """Our scripts, registered beside those that Ardour begins with, and the test's own."""
         registry = self.config / "ui_scripts"
+        if not registry.exists():
+            registry.write_text(REGISTRY, encoding="utf-8")
+        install_ardour(self.config)
         text = registry.read_text(encoding="utf-8")
         if "driver" not in text:
             registry.write_text(_with_driver(text, self._folder), encoding="utf-8")
 
     def __enter__(self) -> Ardour:
+        try:
+            self._begin()
+        except BaseException:
+            self._stack.close()
+            raise
+        return self
+
+    def _begin(self) -> None:
         environment = os.environ | {
             "HOME": str(self.home),
             "SEGUE_SPOOL": str(self.orders),
@@ -135,12 +158,7 @@ class Ardour:
         self.program = self._start(
             "ardour", str(program), "-n", "-a", str(self.session), env=environment
         )
-        try:
-            self.lua("say (Session:name ())")
-        except BaseException:
-            self._stack.close()
-            raise
-        return self
+        self.lua("say (Session:name ())")
 
     def __exit__(
         self,
@@ -204,8 +222,9 @@ class Ardour:
             return f":{number.readline().decode().strip()}"
 
     def _start_jack(self) -> str:
-        name = f"segue-{os.getpid()}"
-        self._start("jackd", "jackd", "-n", name, "-r", "-d", "dummy", "-r", "48000", "-p", "1024")
+        name = f"segue-{os.getpid()}-{next(NUMBERS)}"
+        dummy = ("-d", "dummy", "-r", str(self._rate), "-p", "1024")
+        self._start("jackd", "jackd", "-n", name, "-r", *dummy)
         subprocess.run(["jack_wait", "-s", name, "-w", "-t", "20"], check=True, capture_output=True)
         return name
 

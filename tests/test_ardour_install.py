@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import base64
 import re
 from importlib.resources import files
 from pathlib import Path
 
 import pytest
 
-from segue.bridge.daw.ardour_install import ACTIONS, default_ardour_folder, install_ardour
-from segue.bridge.daw.install import Fate
+from segue.bridge.daw.ardour_install import (
+    ACTIONS,
+    BEFORE,
+    default_ardour_folder,
+    install_ardour,
+    registered,
+)
+from segue.bridge.daw.install import Fate, Placed
 from segue.presets.vocabulary import Code, SegueError
 
 
 def test_install_registers_once_and_keeps_what_is_yours(tmp_path: Path) -> None:
-    """Scripts, modules and the registry; the second time neither settings nor registry."""
+    """Scripts, modules, registry; the second time neither settings nor what is no registry."""
     folder = tmp_path / "ardour7"
     first = install_ardour(folder)
     names = {each.path.relative_to(folder).as_posix() for each in first}
@@ -26,6 +33,46 @@ def test_install_registers_once_and_keeps_what_is_yours(tmp_path: Path) -> None:
         path.write_text("mine", encoding="utf-8")
     assert {each.fate for each in install_ardour(folder)} == {Fate.SAME}
     assert [path.read_text(encoding="utf-8") for path in yours] == ["mine", "mine"]
+
+
+def program(registry: str) -> str:
+    """The Lua that fills the slots."""
+    (text,) = re.findall(r"<ActionScript [^>]*>([^<]*)<", registry)
+    return base64.b64decode(text).decode("latin-1")
+
+
+def test_what_is_registered_stays(tmp_path: Path) -> None:
+    """Ours take free slots and one more hook, once; the list of before lies beside it."""
+    folder = tmp_path / "ardour7"
+    folder.mkdir()
+    theirs = b'scripts = {} scripts[1] = {} scripts[1]["n"] = "Mixer \xff"  scripts[3] = {}   '
+    before = (
+        f'<UIScripts>\n  <ActionScript lua="Lua 5.3">{base64.b64encode(theirs).decode()}'
+        '</ActionScript>\n  <ActionHooks>\n    <LuaCallback name="mine"/>\n  </ActionHooks>\n'
+        "</UIScripts>\n"
+    )
+    registry = folder / "ui_scripts"
+    registry.write_text(before)
+    assert install_ardour(folder)[-1] == Placed(registry, Fate.ADDED)
+    after = registry.read_text()
+    assert program(after).startswith(theirs.decode("latin-1"))
+    titles = dict(re.findall(r'scripts\[(\d)\]\["n"\] = "([^"]*)"', program(after)))
+    assert list(titles) == ["1", "2", "4", "5", "6"]
+    assert list(titles.values())[1:] == [
+        "Segue: continue selection", "Segue: inpaint selection", "Segue: vary selection",
+        "Segue: cancel",
+    ]  # fmt: skip
+    assert re.findall(r'<LuaCallback [^>]*name="([^"]*)"', after) == ["mine", "Segue: inbox"]
+    assert (folder / BEFORE).read_text() == before
+    assert install_ardour(folder)[-1] == Placed(registry, Fate.SAME)
+    assert registry.read_text() == after
+
+
+def test_a_list_without_room_is_left(tmp_path: Path) -> None:
+    """Four free slots of nine are needed; the steps that remain say how to make some."""
+    full = "scripts = {} " + "".join(f"scripts[{n}] = {{}} " for n in range(1, 7))
+    text = f"<ActionScript >{base64.b64encode(full.encode()).decode()}</ActionScript><ActionHooks/>"
+    assert registered(text) == text
 
 
 def test_a_dry_run_writes_nothing(tmp_path: Path) -> None:

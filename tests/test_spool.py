@@ -8,17 +8,13 @@ import socket
 from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
 import pytest
-import soundfile
 
 from segue.bridge.daw import spool
-from segue.bridge.daw.channels import join_channels
 from segue.bridge.daw.spool import QUIET_SECONDS, RETRY_SECONDS, Answer, Send, Spool
 from segue.bridge.daw.spool_folder import MAX_AGE_SECONDS, SpoolFolder
 from segue.bridge.daw.spool_lines import decode_line, encode_line
 from segue.bridge.osc import MAX_DATAGRAM_BYTES, Message, decode, encode
-from segue.presets.vocabulary import Code, SegueError
 
 ORDER = "/segue/outpaint\tssddd\ta\t/take.wav\t1.5\t4\t6\n"
 SENT = Send(
@@ -59,7 +55,6 @@ def test_any_text_survives_a_line(text: str) -> None:
         ("/segue/a\td\tten", "could not convert"),
         ("/segue/a\tb\tx", "type tag b"),
         ("/other\ts\tx", "only what begins with /segue/ is sent"),
-        ("/spool/join\tsd\tx\t1", "takes a path, two numbers"),
         ("", "an order has 1 to"),
     ],
 )
@@ -178,22 +173,14 @@ def bridge() -> Iterator[Bridge]:
 
 
 def test_files_and_datagrams(tmp_path: Path, bridge: Bridge) -> None:
-    """Mono files become the channels of one; answers are added line by line; what the script
-    takes away is cancelled and leaves nothing."""
-    wave = np.random.default_rng(0).normal(0, 0.1, (4800, 2)).astype(np.float32)
-    for channel in range(2):
-        soundfile.write(tmp_path / f"{channel}.wav", wave[:, channel], 48000, subtype="FLOAT")
+    """Answers are added line by line; what the script takes away is cancelled and leaves nothing,
+    the audio that it wrote included."""
     orders = tmp_path / "orders"
     folder = SpoolFolder(orders, bridge.port)
-    join = (
-        f"/spool/join\tsddss\t{orders / 'a.wav'}\t0.025\t0.05\t{tmp_path}/0.wav\t{tmp_path}/1.wav"
-    )
-    (orders / "a.order").write_text(f"{join}\n{ORDER}")
+    (orders / "a.wav").touch()
+    (orders / "a.order").write_text(ORDER)
     folder.turn(0.0, 0.0)
     assert [message.args[0] for message in bridge.hear()] == ["a"]
-    np.testing.assert_array_equal(
-        soundfile.read(orders / "a.wav", dtype="float32")[0], wave[1200:3600]
-    )
     for data in (ACCEPTED, b"garbage", progress(0.5)):
         bridge.say(data)
         folder.turn(0.1, 0.1)
@@ -218,46 +205,3 @@ def test_taken_up_again_after_a_restart(tmp_path: Path, bridge: Bridge) -> None:
     folder.turn(0.0, wall)
     assert [message.args[0] for message in bridge.hear()] == ["open"]
     folder.close()
-
-
-def test_files_that_do_not_join(tmp_path: Path, bridge: Bridge) -> None:
-    """The script hears why; nothing is asked of the bridge."""
-    folder = SpoolFolder(tmp_path, bridge.port)
-    join = f"/spool/join\tsdds\t{tmp_path}/a.wav\t0\t1\t{tmp_path}/none.wav"
-    (tmp_path / "a.order").write_text(f"{join}\n{ORDER}")
-    folder.turn(0.0, 0.0)
-    assert bridge.hear() == []
-    assert "missing-file" in (tmp_path / "a.answers").read_text()
-    folder.close()
-
-
-@pytest.mark.parametrize(
-    ("rates", "start", "length", "code"),
-    [
-        ((48000, 44100), 0.0, 0.01, Code.UNSUPPORTED),
-        ((48000, 48000), 0.05, 0.06, Code.BAD_REGION),
-        ((48000, 48000), 0.0, 0.0, Code.BAD_REGION),
-    ],
-)
-def test_channels_that_differ(
-    tmp_path: Path, rates: tuple[int, int], start: float, length: float, code: Code
-) -> None:
-    """Rates must agree, and the stretch must lie in both files."""
-    paths = [tmp_path / "l.wav", tmp_path / "r.wav"]
-    for path, rate in zip(paths, rates, strict=True):
-        soundfile.write(path, np.zeros(rate // 10), rate)
-    with pytest.raises(SegueError) as error:
-        join_channels(paths, start, length, tmp_path / "out.wav")
-    assert error.value.code is code
-    assert not (tmp_path / "out.wav").exists()
-
-
-def test_bit_depth_is_kept(tmp_path: Path) -> None:
-    """16 bits stay 16 bits, sample for sample."""
-    wave = np.random.default_rng(0).integers(-(2**15), 2**15, (480, 2), dtype=np.int16)
-    paths = [tmp_path / "l.wav", tmp_path / "r.wav"]
-    for channel, path in enumerate(paths):
-        soundfile.write(path, wave[:, channel], 48000, subtype="PCM_16")
-    join_channels(paths, 0.0, 0.01, tmp_path / "out.wav")
-    assert soundfile.info(tmp_path / "out.wav").subtype == "PCM_16"
-    np.testing.assert_array_equal(soundfile.read(tmp_path / "out.wav", dtype="int16")[0], wave)

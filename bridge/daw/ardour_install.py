@@ -1,32 +1,39 @@
-"""Puts the Ardour scripts where Ardour looks, and registers them where nobody registered any yet.
+"""Puts the Ardour scripts where Ardour looks, and registers them beside those that are.
 
 Ardour keeps registered scripts in one file, `ui_scripts`: a Lua program that fills the action
-slots, and one for each hook, both in base64. It writes that file when a session closes.
+slots, and one for each hook, both in base64. It reads the file when it starts and writes it when
+a session closes, first with two scripts of its own.
 """
 
 from __future__ import annotations
 
 import base64
 import os
+import re
 import sys
 from importlib.resources import files
 from pathlib import Path
 
-from segue.bridge.daw.install import MARKER, Fate, Placed, copy_scripts, place
+from segue.bridge.daw.install import Fate, Placed, copy_scripts, write
 from segue.presets.vocabulary import Code, SegueError
 
-ACTIONS = ("continue", "inpaint", "vary", "cancel")  # in the slots 1 to 4
+ACTIONS = ("continue", "inpaint", "vary", "cancel")
+MOST_SLOTS = 9  # that every Ardour has
 VERSIONS = ("9", "8", "7")
 REGISTERED_VERSION = "7"  # whose signals are numbered as below
 SIGNALS = 51
 TIMER_SIGNAL = 49  # LuaTimerDS: ten times a second
 HOOK_ID = 9137  # any number that no other hook of the file has
 
+BEFORE = "ui_scripts.before-segue"
+EMPTY = '<?xml version="1.0" encoding="UTF-8"?>\n<UIScripts>\n  <ActionScript lua="Lua 5.3">'
+EMPTY += "</ActionScript>\n  <ActionHooks/>\n</UIScripts>\n"
+
 NEXT_STEPS = (
-    "Restart Ardour.",
-    "Look into Edit > Lua Scripts. If Segue's actions are not there, open its Script Manager:"
-    " under Action Scripts, Add/Set each `Segue: ...` in a free slot; under Action Hooks, New Hook,"
-    " choose `Segue: inbox`.",
+    "If Ardour is running: close it, and install once more, for it writes its own list then.",
+    "Start Ardour, look into Edit > Lua Scripts. If Segue's actions are not there, open its Script"
+    " Manager: under Action Scripts, Add/Set each `Segue: ...` in a free slot; under Action Hooks,"
+    " New Hook, choose `Segue: inbox`.",
     "Keep `segue up` running beside Ardour.",
 )
 _PARENTS = {
@@ -61,7 +68,7 @@ def default_ardour_folder() -> Path:
 def install_ardour(folder: Path, *, dry_run: bool = False) -> list[Placed]:
     """Put actions, inbox and what they share into Ardour's folder of settings.
 
-    They are registered too where `folder` is Ardour 7's and nothing has been registered yet.
+    They are registered too where `folder` is Ardour 7's; what was registered before stays.
     """
     ours = files("segue.bridge.daw") / "ardour"
     placed = copy_scripts(ours / "scripts", folder / "scripts", dry_run=dry_run)
@@ -72,37 +79,71 @@ def install_ardour(folder: Path, *, dry_run: bool = False) -> list[Placed]:
             placed.append(Placed(target, Fate.SAME))
         else:
             placed += copy_scripts(source, target, dry_run=dry_run)
-    registry = folder / "ui_scripts"
-    if registry.exists():
-        placed.append(Placed(registry, Fate.SAME))
-    elif folder.name.endswith(REGISTERED_VERSION):
-        placed.append(place(ui_scripts().encode(), registry, dry_run=dry_run))
+    if folder.name.endswith(REGISTERED_VERSION):
+        placed.append(_register(folder / "ui_scripts", dry_run))
     return placed
 
 
-def ui_scripts() -> str:
-    """The file with our four actions and the inbox, as Ardour 7 reads it."""
-    slots = [f"scripts[{slot}] = {{}} {_slot(slot, name)}" for slot, name in enumerate(ACTIONS, 1)]
+def _register(registry: Path, dry_run: bool) -> Placed:
+    """Add ours to Ardour's file; what it was before is kept beside it."""
+    try:
+        known = registry.read_text(encoding="utf-8") if registry.exists() else ""
+        text = registered(known or EMPTY)
+        if text == known:
+            return Placed(registry, Fate.SAME)
+        if not dry_run:
+            if known:
+                registry.with_name(BEFORE).write_text(known, encoding="utf-8")
+            write(text.encode(), registry)
+    except (OSError, ValueError) as error:
+        raise SegueError(Code.DISK, f"{registry}: {error}: see to it, then again") from error
+    return Placed(registry, Fate.ADDED if known else Fate.WRITTEN)
+
+
+def registered(registry: str) -> str:
+    """Ardour 7's list of scripts with our actions and the inbox in it; what is there stays.
+
+    The actions take free slots, the lowest first. A list that is not as Ardour writes it, or has
+    no room, is returned as it is: ours are then registered by hand.
+    """
+    action = re.search(r"(<ActionScript [^>]*>)([^<]*)(</ActionScript>)", registry)
+    if action is None:
+        return registry
+    program = base64.b64decode(action[2]) or b"scripts = {}"
+    missing = [name for name in ACTIONS if _name_of(_script(name)).encode() not in program]
+    used = {int(number) for number in re.findall(rb"scripts\[(\d+)\] = \{\}", program)}
+    free = [slot for slot in range(1, MOST_SLOTS + 1) if slot not in used]
+    if len(free) < len(missing):
+        return registry
+    for slot, name in zip(free, missing, strict=False):
+        program += f" scripts[{slot}] = {{}} {_slot(slot, name)}".encode()
+    added = action[1] + base64.b64encode(program).decode() + action[3]
+    registry = registry[: action.start()] + added + registry[action.end() :]
+    return registry if 'name="Segue: inbox"' in registry else _with_hook(registry)
+
+
+def _with_hook(registry: str) -> str:
     hook = _script("inbox")
     state = f's = {{}} s["n"] = "Segue: inbox" s["a"] = {{}} s["s"] = {_quoted(hook)}'
-    callback = f'{state} s["f"] = {_quoted(_factory(hook))} '
+    callback = _base64(f'{state} s["f"] = {_quoted(_factory(hook))} ')
     signals = "".join("01"[bit == TIMER_SIGNAL] for bit in reversed(range(SIGNALS)))
-    return (
-        '<?xml version="1.0" encoding="UTF-8"?>\n'
-        f"<!-- {MARKER} -->\n<UIScripts>\n"
-        f'  <ActionScript lua="Lua 5.3">{_base64("scripts = {} " + " ".join(slots))}'
-        "</ActionScript>\n  <ActionHooks>\n"
+    ours = (
         f'    <LuaCallback lua="Lua 5.3" id="{HOOK_ID}" name="Segue: inbox" signals="{signals}">'
-        f"{_base64(callback)}</LuaCallback>\n  </ActionHooks>\n</UIScripts>\n"
+        f"{callback}</LuaCallback>\n  </ActionHooks>"
     )
+    opened = registry.replace("<ActionHooks/>", "<ActionHooks>\n  </ActionHooks>")
+    return opened.replace("</ActionHooks>", ours.lstrip(), 1)
 
 
 def _slot(slot: int, name: str) -> str:
     source = _script(name)
-    title = source.split('name = "', 1)[1].split('"', 1)[0]
-    fields = {"n": title, "s": source, "f": _factory(source)}
+    fields = {"n": _name_of(source), "s": source, "f": _factory(source)}
     texts = [f'scripts[{slot}]["{key}"] = {_quoted(text)}' for key, text in fields.items()]
     return " ".join([*texts, f'scripts[{slot}]["a"] = {{}} scripts[{slot}]["c"] = true'])
+
+
+def _name_of(source: str) -> str:
+    return source.split('name = "', 1)[1].split('"', 1)[0]
 
 
 def _script(name: str) -> str:

@@ -19,6 +19,7 @@ class Fate(StrEnum):
 
     WRITTEN = "written"
     REPLACED = "replaced"  # an earlier one of ours
+    ADDED = "added to what is there"
     SAME = "already there"
     KEPT = "kept, it is not Segue's"
 
@@ -53,7 +54,7 @@ def place(data: bytes, target: Path, *, dry_run: bool = False) -> Placed:
     try:
         fate = _fate(data, target)
         if fate in (Fate.WRITTEN, Fate.REPLACED) and not dry_run:
-            _write(data, target)
+            write(data, target)
     except OSError as error:
         text = f"{target} cannot be written ({error.strerror}): see to it, then install again"
         raise SegueError(Code.DISK, text) from error
@@ -75,8 +76,8 @@ def _is_ours(data: bytes) -> bool:
     return MARKER.encode() in data[:MARKER_WITHIN_BYTES]
 
 
-def _write(data: bytes, target: Path) -> None:
-    """All of it or nothing: a DAW may be running."""
+def write(data: bytes, target: Path) -> None:
+    """All of it or nothing: a DAW may be running. Raises OSError."""
     target.parent.mkdir(parents=True, exist_ok=True)
     fresh = target.with_name(f"{target.name}.segue-new")
     try:

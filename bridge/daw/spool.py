@@ -2,7 +2,7 @@
 
 A script leaves `<id>.order` in a folder: one OSC message a line (`spool_lines`). What Segue
 answers is added to `<id>.answers` in the same form. The script removes the order once it has
-what it wanted; sooner, and the job is cancelled.
+what it wanted; sooner, and the job is cancelled. Audio that it sends lies beside it, as `<id>.wav`.
 
 No files, sockets or clock here: texts and datagrams go in, things to do come out.
 """
@@ -24,7 +24,6 @@ MISSING_SECONDS = 0.2  # until rows that got lost are sent again
 QUIET_SECONDS = 30.0  # of an accepted one: the bridge may have been started anew
 MIN_STEP = 0.01  # of progress that is worth a line
 
-JOIN = "/spool/join"  # s:path d:start_seconds d:length_seconds s:channel…: mono files into one
 WAITING = "/spool/waiting"  # s:id s:text: nothing is lost, and nothing happens yet
 UNANSWERED = "nobody answers: start it with `segue up`"
 
@@ -40,17 +39,6 @@ class Send:
 
 
 @dataclass(frozen=True, slots=True)
-class Join:
-    """Write the same stretch of mono files as the channels of one file, before what follows."""
-
-    id: str
-    path: str
-    start_seconds: float
-    length_seconds: float
-    channels: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
 class Answer:
     """A line for the script that ordered `id`."""
 
@@ -58,7 +46,7 @@ class Answer:
     line: str
 
 
-Step = Send | Join | Answer
+Step = Send | Answer
 
 
 class Stage(Enum):
@@ -100,12 +88,12 @@ class Spool:
         try:
             if len(self._orders) >= MAX_ORDERS:
                 raise ValueError(f"{MAX_ORDERS} orders are under way: try again later")
-            steps = _steps(order_id, text)
+            sends = _sends(text)
         except ValueError as error:
-            return [failed(order_id, Code.BAD_REQUEST, str(error))]
-        sends = [step for step in steps if isinstance(step, Send)]
+            message = osc.Message("/segue/error", (order_id, Code.BAD_REQUEST.value, str(error)))
+            return [Answer(order_id, encode_line(message))]
         self._orders[order_id] = _Order(sends, now + RETRY_SECONDS)
-        return steps
+        return list(sends)
 
     def forget(self, order_id: str) -> list[Step]:
         """The script has taken its order away."""
@@ -139,12 +127,6 @@ class Spool:
             if order and order.stage is not Stage.ENDED:
                 steps += _heard(str(order_id), order, message, now)
         return steps
-
-
-def failed(order_id: str, code: Code, text: str) -> Answer:
-    """The answer to an order that never reaches the bridge."""
-    message = osc.Message("/segue/error", (order_id, code.value, text))
-    return Answer(order_id, encode_line(message))
 
 
 def _heard(order_id: str, order: _Order, message: osc.Message, now: float) -> list[Step]:
@@ -181,20 +163,15 @@ def _wait(order_id: str, order: _Order, text: str) -> list[Step]:
     return [Answer(order_id, encode_line(osc.Message(WAITING, (order_id, text))))]
 
 
-def _steps(order_id: str, text: str) -> list[Step]:
+def _sends(text: str) -> list[Send]:
     lines = [line for line in text.split("\n") if line]
     if not 0 < len(lines) <= MAX_LINES:
         raise ValueError(f"an order has 1 to {MAX_LINES} lines, not {len(lines)}")
-    return [_step(order_id, line) for line in lines]
+    return [_send(line) for line in lines]
 
 
-def _step(order_id: str, line: str) -> Step:
+def _send(line: str) -> Send:
     address, arguments = decode_line(line)
-    if address.startswith("/segue/"):
-        return Send(osc.encode(address, *arguments))
-    if address != JOIN:
+    if not address.startswith("/segue/"):
         raise ValueError(f"{address}: only what begins with /segue/ is sent")
-    match [value for _, value in arguments]:
-        case [str(path), float(start), float(length), *channels] if channels:
-            return Join(order_id, path, start, length, tuple(map(str, channels)))
-    raise ValueError(f"{JOIN} takes a path, two numbers (d) and at least one file")
+    return Send(osc.encode(address, *arguments))

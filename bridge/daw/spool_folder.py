@@ -6,15 +6,14 @@ import socket
 from contextlib import suppress
 from pathlib import Path
 
-from segue.bridge.daw.spool import ENDS, ID, Answer, Join, Send, Spool, Step, failed
+from segue.bridge.daw.spool import ENDS, ID, Answer, Send, Spool, Step
 from segue.bridge.osc import MAX_DATAGRAM_BYTES
 from segue.bridge.ports import HOST, RECEIVE_BUFFER_BYTES
-from segue.presets.vocabulary import SegueError
 
 POLL_SECONDS = 0.05
 MAX_ORDER_BYTES = 4 * 1024 * 1024
 MAX_AGE_SECONDS = 24 * 3600.0  # of an order that nobody came back for
-ORDER, ANSWERS, JOINED = ".order", ".answers", ".wav"
+ORDER, ANSWERS, SOUND = ".order", ".answers", ".wav"
 
 
 class SpoolFolder:
@@ -51,7 +50,7 @@ class SpoolFolder:
         found = {path.stem: path for path in self._folder.glob(f"*{ORDER}")}
         for order_id in self._known - found.keys():
             self._do(self._spool.forget(order_id))
-            for ending in (ANSWERS, JOINED):
+            for ending in (ANSWERS, SOUND):
                 (self._folder / f"{order_id}{ending}").unlink(missing_ok=True)
         for order_id in found.keys() - self._known:
             if ID.fullmatch(order_id):
@@ -85,23 +84,8 @@ class SpoolFolder:
                         self._socket.sendto(data, self._bridge)
                 case Answer(id=order_id, line=line):
                     self._append(order_id, line)
-                case Join():
-                    if not self._join(step):
-                        return
 
     def _append(self, order_id: str, line: str) -> None:
         path = self._folder / f"{order_id}{ANSWERS}"
         with path.open("a", encoding="utf-8", newline="\n") as file:
             file.write(f"{line}\n")
-
-    def _join(self, step: Join) -> bool:
-        from segue.bridge.daw.channels import join_channels
-
-        try:
-            channels = [Path(each) for each in step.channels]
-            join_channels(channels, step.start_seconds, step.length_seconds, Path(step.path))
-        except SegueError as error:
-            self._spool.forget(step.id)
-            self._append(step.id, failed(step.id, error.code, error.text).line)
-            return False
-        return True

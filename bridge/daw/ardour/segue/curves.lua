@@ -4,6 +4,7 @@
 local curves = {}
 
 local STEP_SECONDS = 0.1
+local TICKS_A_BEAT = 1920 -- as Ardour counts
 local LOWEST_DB, HIGHEST_DB = -60, 30 -- what Segue takes
 
 local function at (sample)
@@ -39,6 +40,14 @@ function curves.tempo (from, to)
 		end
 	end
 	return rows
+end
+
+-- How far into its bar a sample is, in quarter notes.
+function curves.first_beat (sample)
+	local map = Temporal.TempoMap.read ()
+	local place = map:bbt_at (at (sample))
+	local beats = place.beats - 1 + place.ticks / TICKS_A_BEAT
+	return beats * 4 / map:meter_at (at (sample)):note_value ()
 end
 
 -- The sample so many bars after `sample`, by the tempo map.

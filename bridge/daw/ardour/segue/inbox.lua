@@ -43,6 +43,9 @@ local function lay (order, known)
 		return
 	end
 	local text = ("%s on %s, seed %d"):format (order.region, table.concat (tracks, ", "), known.seed)
+	if #tracks > 1 then
+		text = text .. "; all but the first are muted"
+	end
 	if not known.clips[1].overlay then
 		text = text .. "; mute the original to hear it alone"
 	end

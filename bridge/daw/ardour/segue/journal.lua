@@ -6,12 +6,10 @@ local need = ...
 local spool = need ("spool")
 local journal = {}
 
-local TAGS = "ssshdddhhhhhd"
+local TAGS = "ssshdhhhhhd"
 local NAMES = {
 	"id", "kind", "region", -- the region's name
-	"position", "start", -- of the piece that was sent: sample of the timeline, second of its file
-	"length", -- of the piece, in seconds
-	"gain", -- of the region, as a factor
+	"position", "length", -- of the piece that was sent: sample of the timeline, seconds
 	"from", "to", -- samples of the timeline where music will be
 	"inputs", "outputs", -- of its track
 	"time", -- when it was ordered, in seconds

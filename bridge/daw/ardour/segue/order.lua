@@ -4,14 +4,15 @@
 local need = ...
 local selected, curves, spool = need ("selection"), need ("curves"), need ("spool")
 local journal, notices, settings = need ("journal"), need ("notices"), need ("settings")
+local heard = need ("heard")
 
-local MOST_SECONDS = { continue = 60, inpaint = 30 } -- of the region, beside the new music
+local MOST_SECONDS = 30 -- of the region, on each side of the new music
 local ROWS_A_LINE = 64
 
-local function add_rows (lines, id, what, rows, ...)
+local function add_rows (lines, id, what, rows, first_beat)
 	local columns = #rows[1]
-	lines[#lines + 1] = spool.line ("/segue/rows/begin", "ssi" .. ("s"):rep (select ("#", ...)),
-		id, what, #rows, ...)
+	lines[#lines + 1] = spool.line ("/segue/rows/begin", "ssissd",
+		id, what, #rows, "", "", first_beat or 0) -- in seconds and decibels, as usual
 	for first = 1, #rows, ROWS_A_LINE do
 		local numbers = {}
 		for i = first, math.min (first + ROWS_A_LINE - 1, #rows) do
@@ -23,32 +24,17 @@ local function add_rows (lines, id, what, rows, ...)
 	lines[#lines + 1] = spool.line ("/segue/rows/end", "ssi", id, what, #rows)
 end
 
--- Ardour keeps a file a channel; the same file twice holds all channels itself.
-local function files_of (region)
-	local paths = {}
-	for i = 0, region:to_audioregion ():n_channels () - 1 do
-		local source = region:source (i):to_filesource ()
-		if source:isnil () then
-			error ("this region is no audio file: bounce or consolidate it first", 0)
-		end
-		if source:path () ~= paths[#paths] then
-			paths[#paths + 1] = source:path ()
-		end
-	end
-	return paths
-end
-
 -- Samples of the timeline: where the piece that is sent begins and ends, and the new music.
 local function stretches (kind, region, range, rate)
 	local first = region:position ():samples ()
 	local last = first + region:length ():samples ()
+	local around = MOST_SECONDS * rate
 	if kind == "vary" then
 		return first, last, first, last
 	elseif kind == "continue" then
 		local to = range and range.to > last and range.to or curves.bars_after (last, settings.bars)
-		return math.max (first, last - MOST_SECONDS.continue * rate), last, last, to
+		return math.max (first, last - around), last, last, to
 	end
-	local around = MOST_SECONDS.inpaint * rate
 	if not range or range.from <= first or range.to >= last then
 		error ("select a range inside the region, with some of it left on both sides", 0)
 	end
@@ -56,37 +42,36 @@ local function stretches (kind, region, range, rate)
 		range.from, range.to
 end
 
-local function ask (lines, order, path, start, rate)
+local function ask (lines, order, path, rate)
 	local id, preset = order.id, settings[order.kind]
 	if order.kind == "continue" then
-		lines[#lines + 1] = spool.line ("/segue/outpaint", "ssdddis", id, path, start, order.length,
+		lines[#lines + 1] = spool.line ("/segue/outpaint", "ssdddis", id, path, 0, order.length,
 			(order.to - order.from) / rate, -1, preset)
 	else
-		lines[#lines + 1] = spool.line ("/segue/make", "ssdds", id, path, start, order.length, preset)
+		lines[#lines + 1] = spool.line ("/segue/make", "ssdds", id, path, 0, order.length, preset)
 	end
 end
 
-local function lines_of (order, region, track, rate)
-	local lines, paths = {}, files_of (region)
-	local path, start = paths[1], order.start
-	if #paths > 1 then
-		path, order.start = spool.path (order.id .. ".wav"), 0
-		lines[1] = spool.line ("/spool/join", "sdd" .. ("s"):rep (#paths), path, start, order.length,
-			table.unpack (paths))
-		start = 0
-	end
-	add_rows (lines, order.id, "tempo", curves.tempo (order.position, order.to))
+local function lines_of (order, path, track, rate)
+	local lines, first = {}, order.position
+	add_rows (lines, order.id, "tempo", curves.tempo (first, order.to), curves.first_beat (first))
 	if order.kind == "inpaint" then
-		local gap = { (order.from - order.position) / rate, (order.to - order.from) / rate }
+		local gap = { (order.from - first) / rate, (order.to - order.from) / rate }
 		add_rows (lines, order.id, "gaps", { gap })
 	end
 	local gains = order.kind == "continue" and curves.gain (track, order.from, order.to)
 	if gains then
-		add_rows (lines, order.id, "intensity", gains, "seconds", "db")
+		add_rows (lines, order.id, "intensity", gains)
 		order.fader = 1 -- the music itself follows the automation
 	end
-	ask (lines, order, path, start, rate)
+	ask (lines, order, path, rate)
 	return lines
+end
+
+-- Two Ardours count alike, but do not keep their tables at the same place.
+local function new_id ()
+	local place = tostring ({}):match ("%x+$")
+	return string.format ("ardour-%x-%s-%x", os.time (), place, math.random (0, 0xffff))
 end
 
 local function order (kind)
@@ -96,16 +81,15 @@ local function order (kind)
 	end
 	local rate = Session:nominal_sample_rate ()
 	local first, last, from, to = stretches (kind, region, range, rate)
-	local skipped = first - region:position ():samples ()
 	local new = {
-		id = string.format ("ardour-%x-%x", os.time (), math.random (0, 0xffffff)),
-		kind = kind, region = region:name (), position = first, from = from, to = to,
-		start = (region:start ():samples () + skipped) / rate, length = (last - first) / rate,
-		gain = region:to_audioregion ():scale_amplitude (),
+		id = new_id (), kind = kind, region = region:name (),
+		position = first, length = (last - first) / rate, from = from, to = to,
 		inputs = track:n_inputs ():n_audio (), outputs = track:n_outputs ():n_audio (),
 		time = os.time (), fader = track:gain_control ():get_value (),
 	}
-	spool.write (new.id .. ".order", lines_of (new, region, track, rate))
+	local channels = region:to_audioregion ():n_channels ()
+	local path = heard (new.id .. ".wav", track, channels, first, last)
+	spool.write (new.id .. ".order", lines_of (new, path, track, rate))
 	journal.add (new)
 	print ("Segue: " .. kind .. " " .. new.region .. " (" .. new.id .. ")")
 end

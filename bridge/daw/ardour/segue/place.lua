@@ -52,15 +52,26 @@ local function new_track (name, order)
 	local made = Session:new_audio_track (order.inputs, order.outputs, nil, 1, name,
 		ARDOUR.PresentationInfo.max_order, ARDOUR.TrackMode.Normal, true)
 	for track in made:iter () do
-		-- An overlay belongs to its region only as loud as that is heard.
 		track:gain_control ():set_value (order.fader, PBD.GroupControlDisposition.NoGroup)
 		return track:to_track ()
 	end
 	error ("Ardour made no track", 0)
 end
 
--- AI, AI 2, ...: the first that is as wide as the region's track and not taken by a sister clip.
-local function track_for (order, taken)
+-- Earlier takes of the same are no obstacle: the newest lies on top of them, and is heard alone.
+local function has_room (track, span, prefix)
+	local last = Temporal.timepos_t (span.at + span.length - 1)
+	for region in track:playlist ():regions_touched (Temporal.timepos_t (span.at), last):iter () do
+		if region:name ():sub (1, #prefix) ~= prefix then
+			return false
+		end
+	end
+	return true
+end
+
+-- AI, AI 2, ...: the first that is as wide as the region's track, with room there, and not taken
+-- by a sister clip.
+local function track_for (order, span, prefix, taken)
 	for number = 1, MOST_TRACKS do
 		local name = number == 1 and "AI" or "AI " .. number
 		local route = Session:route_by_name (name)
@@ -70,7 +81,7 @@ local function track_for (order, taken)
 		end
 		local track = route:to_track ()
 		if not taken[name] and not track:isnil () and not track:to_audio_track ():isnil ()
-			and track:n_inputs ():n_audio () == order.inputs then
+			and track:n_inputs ():n_audio () == order.inputs and has_room (track, span, prefix) then
 			taken[name] = true
 			return track
 		end
@@ -78,37 +89,52 @@ local function track_for (order, taken)
 	error ("there are " .. MOST_TRACKS .. " AI tracks: remove some", 0)
 end
 
--- A fade would part an overlay from the region it lies over; its far ends keep theirs.
-local function part (order, clip, imported, rate)
+-- Where a clip goes, in samples of the timeline.
+local function span_of (order, clip, rate)
 	local frames, file_rate = size_of (clip.path)
-	local length = math.floor (frames * rate / file_rate + 0.5)
-	local at = order.position + math.floor ((clip.at - order.start) * rate + 0.5)
-	local region = ARDOUR.RegionFactory.clone_region (imported, true, false)
-	if region:length ():samples () > length then
-		region:set_length (Temporal.timecnt_t (length))
-	end
-	local over_to = order.position + order.length * rate
-	local audio = region:to_audioregion ()
-	audio:set_scale_amplitude (order.gain)
-	audio:set_fade_in_active (not clip.overlay or at < order.position)
-	audio:set_fade_out_active (not clip.overlay or at + length > over_to)
-	return region, at
+	local at = order.position + math.floor (clip.at * rate + 0.5)
+	return { at = at, length = math.floor (frames * rate / file_rate + 0.5) }
 end
 
--- Lays clips (path, at, overlay) where `order` wants them; returns the tracks' names.
+-- An overlay belongs to its region only as loud as that is heard.
+local function gain_on (track, order)
+	local fader = track:gain_control ():get_value ()
+	return fader > 0 and order.fader > 0 and order.fader / fader or 1
+end
+
+-- A fade would part an overlay from the region it lies over; its far ends keep theirs.
+local function part (order, each, rate)
+	local region, span = ARDOUR.RegionFactory.clone_region (each.imported, true, false), each.span
+	if region:length ():samples () > span.length then
+		region:set_length (Temporal.timecnt_t (span.length))
+	end
+	local over_to = order.position + order.length * rate
+	local audio, overlay = region:to_audioregion (), each.clip.overlay
+	audio:set_scale_amplitude (gain_on (each.track, order))
+	audio:set_fade_in_active (not overlay or span.at < order.position)
+	audio:set_fade_out_active (not overlay or span.at + span.length > over_to)
+	return region
+end
+
+-- Lays clips (path, at, overlay) where `order` wants them; returns the tracks' names. Of several
+-- the first and best is heard, the others are muted.
 return function (order, clips)
 	local rate, taken, laid, names = Session:nominal_sample_rate (), {}, {}, {}
+	local prefix = ("%s %s "):format (order.region, order.kind)
 	for i, clip in ipairs (clips) do
-		laid[i] = { clip = clip, imported = import (clip.path), track = track_for (order, taken) }
-		names[i] = laid[i].track:name ()
+		local span = span_of (order, clip, rate)
+		local track = track_for (order, span, prefix, taken)
+		laid[i] = { clip = clip, span = span, imported = import (clip.path), track = track }
+		names[i] = track:name ()
 	end
 	Session:begin_reversible_command ("Segue: " .. order.kind)
 	for i, each in ipairs (laid) do
-		local region, at = part (order, each.clip, each.imported, rate)
-		region:set_name (("%s %s %d"):format (order.region, order.kind, i))
+		local region = part (order, each, rate)
+		region:set_name (prefix .. i)
+		region:set_muted (i > 1)
 		local playlist = each.track:playlist ()
 		playlist:to_stateful ():clear_changes ()
-		playlist:add_region (region, Temporal.timepos_t (at), 1, false)
+		playlist:add_region (region, Temporal.timepos_t (each.span.at), 1, false)
 		Session:add_stateful_diff_command (playlist:to_statefuldestructible ())
 	end
 	Session:commit_reversible_command (nil)

@@ -52,14 +52,19 @@ function spool.parse (line)
 	return fields[1], arguments
 end
 
--- Whole or not at all: it is read while we write.
-function spool.write (name, lines)
-	local file = io.open (path (name .. ".part"), "wb")
+function spool.create (name)
+	local file = io.open (path (name), "wb")
 	if not file then
 		error ("start `segue up`: nothing can be written to " .. folder (), 0)
 	end
-	file:write (table.concat (lines, "\n"), "\n")
-	file:close ()
+	return file
+end
+
+-- Whole or not at all: it is read while we write.
+function spool.write (name, lines)
+	local file = spool.create (name .. ".part")
+	assert (file:write (table.concat (lines, "\n"), "\n"))
+	assert (file:close ())
 	assert (os.rename (path (name .. ".part"), path (name)))
 end
 
@@ -78,6 +83,7 @@ end
 function spool.remove (id)
 	os.remove (path (id .. ".order"))
 	os.remove (path (id .. ".answers"))
+	os.remove (path (id .. ".wav"))
 end
 
 return spool
