@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+import shutil
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from segue.bridge.make_command import Bars, BeatsPerBar, Bpm, PresetName, Seconds, Seed
-from segue.presets.vocabulary import MAX_SEED, Result
+from segue.presets.vocabulary import MAX_SEED, Code, Result, SegueError
 
 if TYPE_CHECKING:
     from segue.bridge.daw.audacity import Ask
@@ -54,7 +55,10 @@ def _absolute(preset: str) -> str:
 
 
 def run_audacity(ask: Ask, options: dict[str, Any], run: Run) -> Result:
-    """Export the selection, have it made into clips, lay these on tracks. Raises SegueError."""
+    """Export the selection, have it made into clips, lay these on tracks.
+
+    Raises SegueError; where Audacity is gone by then, it says where the clips are kept.
+    """
     from segue.bridge.daw import audacity
     from segue.bridge.job_sheet import request_of_sheet
     from segue.bridge.sound_file import file_seconds
@@ -70,6 +74,17 @@ def run_audacity(ask: Ask, options: dict[str, Any], run: Run) -> Result:
         fields["region"] = {"path": "selection.wav", "start_seconds": 0, "length_seconds": length}
         request = request_of_sheet(fields, folder)
         result = run(request, folder / "clip.wav", lambda progress: None)
-        for placing in audacity.placings(result, chosen):
-            audacity.place(ask, placing, f"Segue {result.seed}")
+        try:
+            for placing in audacity.placings(result, chosen):
+                audacity.place(ask, placing, f"Segue {result.seed}")
+        except (SegueError, OSError) as error:
+            text = error.text if isinstance(error, SegueError) else f"Audacity is gone ({error})"
+            raise SegueError(Code.UNSUPPORTED, f"{text}; kept: {_kept(result)}") from error
     return result
+
+
+def _kept(result: Result) -> str:
+    """The clips, out of the folder that goes, where nothing else is."""
+    folder = Path(tempfile.mkdtemp(prefix="segue-clips-"))
+    clips = [shutil.move(path, folder) for path in (result.path, *result.variations)]
+    return ", ".join(map(str, clips))

@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -20,7 +21,7 @@ import soundfile
 from segue.bridge.audacity_command import run_audacity
 from segue.bridge.daw.audacity import Placing, Selection, answer_of, placings, selection
 from segue.bridge.daw.audacity_pipe import AudacityPipe
-from segue.presets.vocabulary import Progress, Request, Result, SegueError
+from segue.presets.vocabulary import Code, Progress, Request, Result, SegueError
 from tests.recorder import make_request, result_of
 
 RATE = 44100
@@ -100,6 +101,33 @@ def test_where_clips_belong() -> None:
     ]
     with pytest.raises(SegueError, match=r"begin 0\.50 s before the project"):
         placings(result(start_seconds=-2.5), chosen)
+
+
+@pytest.mark.parametrize("problem", [BrokenPipeError("gone"), SegueError(Code.UNSUPPORTED, "no")])
+def test_an_audacity_that_is_gone_when_the_clip_is_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, problem: Exception
+) -> None:
+    """The clip outlives the folder that it was made in, and the error says where it is."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    spoken = Spoken(0.0, 1.0, TRACK)
+
+    def ask(line: str) -> str:
+        if line.startswith("Export2"):
+            soundfile.write(line.split('"')[1], np.zeros(RATE), RATE)
+        if line.startswith("Import2"):
+            raise problem
+        return spoken.ask(line)
+
+    def run(request: Request, out: Path, on_progress: Callable[[Progress], None]) -> Result:
+        soundfile.write(out, np.ones(8), RATE)
+        return result(path=str(out))
+
+    with pytest.raises(SegueError, match="kept: ") as error:
+        run_audacity(ask, {"preset": "continue", "new_seconds": 2.0}, run)
+    kept = Path(error.value.text.partition("kept: ")[2])
+    assert kept.name == "clip.wav"
+    assert len(soundfile.read(kept)[0]) == 8
+    assert [path.name for path in tmp_path.iterdir()] == [kept.parent.name]
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Audacity's pipe has another form on Windows")
