@@ -18,7 +18,7 @@ MISSING = "jackd is missing: apt-get install -y --no-install-recommends jackd2 l
 
 
 @contextmanager
-def jack_server() -> Iterator[str]:
+def jack_server() -> Iterator[subprocess.Popen[bytes]]:
     """Run one under a name of its own, for this process and its children; skips loudly."""
     if shutil.which("jackd") is None:
         pytest.skip(MISSING)
@@ -34,7 +34,7 @@ def jack_server() -> Iterator[str]:
     )
     try:
         until(lambda: ports() != [], "jackd did not start")
-        yield name
+        yield server
     finally:
         server.terminate()
         server.wait(DEADLINE_SECONDS)

@@ -55,6 +55,8 @@ class Keys:
 class Ears:
     """A speaker that remembers."""
 
+    alive = True
+
     def __init__(self) -> None:
         self.heard: list[Path] = []
         self.problem: SegueError | None = None
@@ -214,6 +216,24 @@ def test_a_port_that_goes_and_a_clip_that_cannot_be_heard(tmp_path: Path) -> Non
         run(scenario, url)
 
 
+def test_an_output_that_goes(tmp_path: Path) -> None:
+    """It is said, once, and nothing more is played."""
+
+    async def scenario(bench: Bench) -> None:
+        await eventually(lambda: bench.ears.heard)
+        bench.ears.alive = False
+        await eventually(lambda: "the sound output has gone" in bench.told[-1])
+        bench.play(0.0, midi.ControlChange(0, 1, 9))
+        await eventually(lambda: bench.keys.waiting == [])
+        bench.play(4.0)
+        await eventually(lambda: any("play-2: made" in line for line in bench.told))
+
+    with serving(tmp_path) as url:
+        bench = run(scenario, url)
+    assert names(bench) == ["play-1.wav"]
+    assert len([line for line in bench.told if "has gone" in line]) == 1
+
+
 PROGRAM = """
 import typer
 from segue.bridge.cli import PoliteGroup
@@ -309,6 +329,26 @@ def test_the_whole_command(daw: Any, tmp_path: Path) -> None:
     (curve,) = [c for c in engine.requests[1].controls if isinstance(c, Intensity)]
     assert curve.scale == "share"
     assert [level for _, level in curve.points][-1] == 1.0
+
+
+@pytest.mark.slow
+def test_a_jack_that_dies_while_it_plays(tmp_path: Path) -> None:
+    """The player is told, and Ctrl-C still ends the command."""
+    try:
+        import rtmidi  # noqa: F401
+        import sounddevice  # noqa: F401
+    except (ImportError, OSError) as error:
+        text = "pip install 'segue[midi,audio]'; apt-get install libportaudio2"
+        pytest.skip(f"{error}: {text}")
+    loop = tmp_path / "loop.wav"
+    soundfile.write(loop, [[0.1, 0.1]] * 8000, 8000)
+    with serving(tmp_path / "data") as url, jack_server() as jack:
+        options = ("--seconds", "0.5", "--server", url, "--audition", "--device", "system")
+        with Command(str(loop), *options) as command:
+            command.says("-1: made in")
+            jack.terminate()
+            command.says("the sound output has gone")
+            assert command.stop() == 0
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 from pathlib import Path
 from types import ModuleType, TracebackType
 from typing import TYPE_CHECKING, Any
@@ -52,6 +53,7 @@ class Audition:
             text = f"{text} to listen through ({error}); there are: {known}"
             raise SegueError(Code.UNSUPPORTED, text) from error
         self.device = str(found["name"])
+        self._at_exit = sounddevice._exit_handler
 
     @property
     def latency_seconds(self) -> float:
@@ -68,7 +70,15 @@ class Audition:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._stream.close()
+        if self.alive:
+            self._stream.close()
+        else:  # PortAudio waits for ever for a JACK that has gone; at the program's end too
+            atexit.unregister(self._at_exit)
+
+    @property
+    def alive(self) -> bool:
+        """Whether it still plays: a device may be unplugged, a sound server end."""
+        return bool(self._stream.active)
 
     def describe(self) -> str:
         """The device, its rate and latency, for people to read."""

@@ -43,6 +43,11 @@ class Port(Protocol):
 class Speaker(Protocol):
     """What is needed of `audition.Audition`."""
 
+    @property
+    def alive(self) -> bool:
+        """Whether it still plays."""
+        ...
+
     def play(self, path: Path) -> None:
         """Play a clip from the loop's next round on."""
         ...
@@ -114,6 +119,9 @@ class Playing:
             self._do(self._session.tick(now))
             if port.look(now):
                 self._tell(f"{port.name} {'is back' if port.connected else 'was unplugged'}")
+            if self._speaker is not None and not self._speaker.alive:
+                self._speaker = None
+                self._tell("the sound output has gone: stop, see to it, and start again")
 
     async def _ask(self) -> None:
         """One after the other, so that nothing overtakes what it was to replace."""
