@@ -35,6 +35,13 @@ def filled(looping: Looping, *sizes: int) -> list[float]:
     return [float(x) for x in np.concatenate(blocks)[:, 0]]
 
 
+def filled_at(looping: Looping, song: int, size: int) -> list[float]:
+    """What comes out in one block while a song is at a frame."""
+    block = np.full((size, 1), np.nan, np.float32)
+    looping.fill(block, song)
+    return [float(x) for x in block[:, 0]]
+
+
 def test_silence_until_there_is_a_clip() -> None:
     """Nothing to play is zeros; so is a clip without samples."""
     looping = Looping()
@@ -61,6 +68,33 @@ def test_a_newer_clip_comes_at_the_boundary() -> None:
     looping.offer(ramp(3, 10))
     looping.offer(ramp(3, 20))
     assert filled(looping, 6) == [3, 4, 20, 21, 22, 20]
+
+
+def test_a_clip_begins_where_the_song_is() -> None:
+    """And goes on in phase, whatever the blocks; one of another length has its own phase."""
+    looping = Looping(rate=100)  # 2 frames are near, more than 10 are far
+    looping.offer(ramp(40))
+    assert filled_at(looping, 87, 5) == [8, 9, 10, 11, 12]
+    looping.offer(ramp(30, 101))
+    assert filled_at(looping, 92, 30) == [*range(13, 41), 101, 102]  # the song is at 120
+
+
+def test_a_clip_that_is_near_the_song_plays_on() -> None:
+    """Up to 2 frames beside it nothing is done; up to 10, at the next round; beyond, at once."""
+    for off, after in ((2, 1), (-2, 1), (7, 8), (-7, 34), (11, 12), (-11, 30)):
+        looping = Looping(rate=100)
+        looping.offer(ramp(40))
+        filled_at(looping, 0, 40)
+        assert filled_at(looping, 40 + off, 1) == [after]
+
+
+def test_a_song_that_starts_anew_takes_the_loop_along() -> None:
+    """In the middle of a round."""
+    looping = Looping(rate=100)
+    looping.offer(ramp(40))
+    assert filled_at(looping, 0, 20) == [*range(1, 21)]
+    assert filled_at(looping, 25, 5) == [*range(21, 26)]  # 5 frames late: until the round is over
+    assert filled_at(looping, 0, 3) == [1, 2, 3]
 
 
 def test_a_clip_fits_the_device(tmp_path: Path) -> None:

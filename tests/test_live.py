@@ -247,6 +247,20 @@ def test_with_time_code_alone_times_are_its_seconds() -> None:
     assert [note.start, note.length] == pytest.approx([1, 1], abs=0.01)
 
 
+def test_where_the_song_is() -> None:
+    """In seconds of the phrase's own tempo, however fast the clock is; unknown without a tempo."""
+    for base, tempo in ((BARS, 120), (BASE, None)):
+        player = Player(base)
+        assert player.session.song(0.0) is None
+        player.at(0.0, midi.Start())
+        for i in range(49):
+            player.at(i / 40, midi.Clock())  # 100 bpm
+        expected = None if tempo is None else 2 * 60 / tempo
+        assert player.session.song(48 / 40) == (expected and pytest.approx(expected))
+        player.at(2.0, midi.Stop())
+        assert player.session.song(2.0) is None
+
+
 def test_the_clocks_tempo_is_asked_for() -> None:
     """Without --bpm a running clock says how fast the phrase is."""
     player = Player(BASE)

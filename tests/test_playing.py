@@ -23,6 +23,7 @@ from segue.bridge.midi.events import Event
 from segue.bridge.midi.live import LiveSession
 from segue.bridge.midi.playing import Playing
 from segue.presets.controls import Intensity, Loop, Melody
+from segue.presets.tempo import TempoMap
 from segue.presets.vocabulary import Code, Region, Request, SegueError
 from tests.jack import connect, jack_server
 from tests.recorder import Recorder, serving
@@ -59,11 +60,16 @@ class Ears:
 
     def __init__(self) -> None:
         self.heard: list[Path] = []
+        self.songs: list[float | None] = []
         self.problem: SegueError | None = None
 
     def describe(self) -> str:
         """What it is."""
         return "ears"
+
+    def follow(self, song: float | None, now: float) -> None:
+        """Remember."""
+        self.songs.append(song)
 
     def play(self, path: Path) -> None:
         """Remember, or complain."""
@@ -79,7 +85,10 @@ class Bench:
         self.now, self.told = 0.0, list[str]()
         self.keys, self.ears = Keys(), Ears()
         region = Region(path="/m/loop.wav", start_seconds=0, length_seconds=8)
-        base = Request(id="play", region=region, new_seconds=4, seed=7, controls=(Loop(),))
+        tempo = TempoMap.steady(120)
+        base = Request(
+            id="play", region=region, new_seconds=4, tempo=tempo, seed=7, controls=(Loop(),)
+        )
         target = "intensity" if learn_to else None
         self.session = LiveSession(base, WHEEL, "Keys", lambda: 1, target)  # type: ignore[arg-type]
         self.playing = Playing(
@@ -201,6 +210,20 @@ def test_a_learned_control_is_kept(tmp_path: Path) -> None:
 
     run(scenario, NOBODY, learn_to=path)
     assert load_map(str(path)).controls[0].number == 20
+
+
+def test_the_loop_follows_the_clock() -> None:
+    """The speaker is told where the song is while it runs, and that it has stopped."""
+
+    async def scenario(bench: Bench) -> None:
+        await eventually(lambda: bench.ears.songs[-1:] == [None])
+        bench.play(1.0, midi.Start(), *[midi.Clock()] * 49)
+        await eventually(lambda: bench.ears.songs[-1] is not None)
+        assert bench.ears.songs[-1] == pytest.approx(1.0, abs=0.03)  # 48 clocks at 120 bpm
+        bench.play(2.0, midi.Stop())
+        await eventually(lambda: bench.ears.songs[-1] is None)
+
+    run(scenario, NOBODY)
 
 
 def test_a_port_that_goes_and_a_clip_that_cannot_be_heard(tmp_path: Path) -> None:

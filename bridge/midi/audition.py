@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import time
 from pathlib import Path
 from types import ModuleType, TracebackType
 from typing import TYPE_CHECKING, Any
@@ -35,10 +36,11 @@ class Audition:
 
     def __init__(self, device: str | int | None = None) -> None:
         sounddevice = _sounddevice()
-        self.looping = Looping()
+        self._song: tuple[float, float] | None = None
         try:
             found = sounddevice.query_devices(device, "output")
             self.rate = round(found["default_samplerate"])
+            self.looping = Looping(self.rate)
             self.channels = min(MAX_CHANNELS, found["max_output_channels"])
             self._stream = sounddevice.OutputStream(
                 device=found["index"],
@@ -88,8 +90,17 @@ class Audition:
         """Play a clip from the loop's next round on. Raises SegueError if it cannot be read."""
         self.looping.offer(read_clip(path, self.rate, self.channels))
 
+    def follow(self, song: float | None, now: float) -> None:
+        """A song is at `song` seconds at `now` of the monotonic clock; None: none runs."""
+        self._song = None if song is None else (song, now)
+
     def _fill(self, out: Samples, frames: int, when: Any, status: Any) -> None:
-        self.looping.fill(out)
+        song = self._song
+        if song is None:
+            self.looping.fill(out)
+            return
+        heard = song[0] + time.monotonic() - song[1] + self.latency_seconds
+        self.looping.fill(out, round(heard * self.rate))
 
 
 def _outputs(sounddevice: ModuleType) -> list[str]:

@@ -130,6 +130,13 @@ class LiveSession:
             self._newest = ""
         return [Say(f"{job_id}: {text}")]
 
+    def song(self, now: float) -> float | None:
+        """Where a MIDI clock's song is, in seconds at the phrase's tempo; None without either."""
+        clock, tempo = self._recording.clock, self._recording.tempo
+        if tempo is None or not clock.running:
+            return None
+        return clock.beat(now) * 60 / tempo.changes[0].bpm
+
     @property
     def open_ids(self) -> list[str]:
         """Jobs whose end is waited for."""

@@ -52,6 +52,10 @@ class Speaker(Protocol):
         """Play a clip from the loop's next round on."""
         ...
 
+    def follow(self, song: float | None, now: float) -> None:
+        """Keep in time with a song that is there at `now`, in seconds; None: none runs."""
+        ...
+
     def describe(self) -> str:
         """Which one it is, for people to read."""
         ...
@@ -119,9 +123,15 @@ class Playing:
             self._do(self._session.tick(now))
             if port.look(now):
                 self._tell(f"{port.name} {'is back' if port.connected else 'was unplugged'}")
-            if self._speaker is not None and not self._speaker.alive:
-                self._speaker = None
-                self._tell("the sound output has gone: stop, see to it, and start again")
+            self._keep_time(now)
+
+    def _keep_time(self, now: float) -> None:
+        if self._speaker is None:
+            return
+        self._speaker.follow(self._session.song(now), now)
+        if not self._speaker.alive:
+            self._speaker = None
+            self._tell("the sound output has gone: stop, see to it, and start again")
 
     async def _ask(self) -> None:
         """One after the other, so that nothing overtakes what it was to replace."""
