@@ -55,7 +55,7 @@ def _absolute(preset: str) -> str:
 
 
 def run_audacity(ask: Ask, options: dict[str, Any], run: Run) -> Result:
-    """Export the selection, have it made into clips, lay these on tracks.
+    """Export the selection, have it made into clips, lay these on tracks; the best is heard.
 
     Raises SegueError; where Audacity is gone by then, it says where the clips are kept.
     """
@@ -75,8 +75,8 @@ def run_audacity(ask: Ask, options: dict[str, Any], run: Run) -> Result:
         request = request_of_sheet(fields, folder)
         result = run(request, folder / "clip.wav", lambda progress: None)
         try:
-            for placing in audacity.placings(result, chosen):
-                audacity.place(ask, placing, f"Segue {result.seed}")
+            for number, placing in enumerate(audacity.placings(result, chosen)):
+                audacity.place(ask, placing, f"Segue {result.seed}", muted=number > 0)
         except (SegueError, OSError) as error:
             text = error.text if isinstance(error, SegueError) else f"Audacity is gone ({error})"
             raise SegueError(Code.UNSUPPORTED, f"{text}; kept: {_kept(result)}") from error

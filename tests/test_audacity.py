@@ -203,7 +203,7 @@ def audacity(tmp_path: Path) -> Iterator[AudacityPipe]:
 
 @pytest.mark.slow
 def test_a_real_audacity(audacity: AudacityPipe, tmp_path: Path) -> None:
-    """The selection arrives, and the overlay lies on the sample where it belongs."""
+    """The selection arrives, the overlay lies on the sample where it belongs, others are muted."""
     rng = np.random.default_rng(1)
     music = rng.uniform(-0.3, 0.3, 6 * RATE)
     made = rng.uniform(-0.3, 0.3, 2 * RATE)
@@ -215,7 +215,10 @@ def test_a_real_audacity(audacity: AudacityPipe, tmp_path: Path) -> None:
         heard.append(soundfile.read(request.region.path)[0])
         overlay = out.with_name("clip~overlay.wav")
         soundfile.write(overlay, made, RATE, subtype="FLOAT")
+        other = out.with_name("clip~2~overlay.wav")
+        soundfile.write(other, -made, RATE, subtype="FLOAT")
         places = {"overlay_path": str(overlay), "overlay_start_seconds": 2.5}
+        places |= {"variations": ("/t/2.wav",), "variation_overlays": (str(other),)}
         return result(path=str(out), **places)
 
     for name in ("other", "music"):
@@ -227,7 +230,8 @@ def test_a_real_audacity(audacity: AudacityPipe, tmp_path: Path) -> None:
         audacity.ask("SelectTracks: Track=1 TrackCount=1")
         run_audacity(audacity.ask, {"preset": "continue", "new_seconds": 2.0}, run)
     tracks = json.loads(audacity.ask("GetInfo: Type=Tracks Format=JSON"))
-    assert [track["name"] for track in tracks] == ["other", "by a script", "Segue 7", "Segue 7"]
+    assert [track["name"] for track in tracks] == ["other", "by a script", *["Segue 7"] * 4]
+    assert [track["mute"] for track in tracks] == [0, 0, 0, 1, 0, 1]
     audacity.ask("SelectAll:")
     audacity.ask("SelectTracks: Track=1 TrackCount=2")
     audacity.ask(f'Export2: Filename="{tmp_path / "mix.wav"}" NumChannels=1')

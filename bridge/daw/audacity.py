@@ -103,8 +103,10 @@ def placings(result: Result, chosen: Selection) -> list[Placing]:
     return [Placing(Path(path), start) for path in paths]
 
 
-def place(ask: Ask, placing: Placing, name: str) -> None:
+def place(ask: Ask, placing: Placing, name: str, *, muted: bool = False) -> None:
     """Import a file onto a new track and move it to where it belongs."""
     ask(f'Import2: Filename="{placing.path}"')
     ask(f"SetClip: Start={placing.start_seconds:.9f}")
     ask(f'SetTrackStatus: Name="{name}"')
+    if muted:
+        ask("SetTrackAudio: Mute=1")
