@@ -34,7 +34,8 @@ from segue.export.evaluation.tables import Table
 from segue.presets.vocabulary import Progress, Request, SegueError, State
 from segue.server.ditto.ctm import decode_multistep
 from segue.server.ditto.schedule import RectifiedFlow, even_grid
-from segue.server.engine import DECODED_SHARE, OPTIMIZING_SHARE, Engine
+from segue.server.engine import DECODED_SHARE, Engine
+from segue.server.search import OPTIMIZING_SHARE
 from tests.test_cli import invoke
 from tests.test_evaluate_controls import engine_of
 from tests.test_evaluate_controls import model as model  # a fixture of its own module
