@@ -219,6 +219,25 @@ def test_an_older_live_says_where_the_file_is(
     assert live.said[-1].endswith(", for 3.1")
 
 
+def test_a_live_that_unwarps_late(live: Live) -> None:
+    """Each tick looks again; when it is given up, or the clip deleted, the others are not."""
+    live.song.first_beat, live.song.busy = 0.005, 1_000_000
+    live.type("continue")
+    live.hears("is on track AI at 3.1")
+    for _ in range(3):
+        live.tick()
+    assert ai_clips(live)[0].warping
+    live.song.busy = 0
+    live.until(lambda: ai_clips(live)[0].loop_start == 0.0)
+    live.song.busy = 1_000_000
+    live.type("continue 2")
+    live.type("continue 3")
+    live.hears("is on track AI 3")
+    live.song.delete(live.song.tracks[2])
+    live.faults = 1
+    live.hears("continue 3 is still warped: switch Warp off in its view")
+
+
 def test_another_set_is_open_when_the_clip_is_done(tmp_path: Path, live: Live, gate: Path) -> None:
     """Nothing is placed there; the clip is kept."""
     gate.unlink()
@@ -435,7 +454,7 @@ def test_a_clip_that_live_does_not_take(live: Live, gate: Path, pad: Pad) -> Non
     live.faults, taken = 1, live.song.audio
     live.song.audio = "not callable"
     gate.touch()
-    kept(pad.told("nothing was placed: 'str' object is not callable"))
+    kept(pad.told("Live refused: 'str' object is not callable"))
     live.song.audio = taken
     pad.press("continue")
     pad.told("is on track AI")

@@ -194,7 +194,7 @@ def test_clips_without_audio_are_refused(song: Song, tmp_path: Path) -> None:
     with pytest.raises(RefusedError, match="no file yet"):
         taken(song)
     clip.is_recording = False
-    clip.loop_start, clip._beats = 3.0, 8.0
+    clip._loop = [3.0, 7.0]
     with pytest.raises(RefusedError, match="no audio of the clip's file"):
         taken(song)
 

@@ -13,13 +13,12 @@ from .job import Failed, Job, Progress, Result
 from .live_set import Taken, abilities, take
 from .names import NameWatch
 from .osc import Message, OscError, decode, encode
-from .placing import kept, place, settle
+from .placing import Placed, kept, place, settle
 from .port import HOST, Port, Sender
 from .region import RefusedError
 from .wish import Wish
 
 if TYPE_CHECKING:
-    from Live.Clip import Clip
     from Live.Song import Song
 
 MAX_DATAGRAMS = 64  # a tick
@@ -27,6 +26,8 @@ HELLO = "/segue/hello"
 ERROR = "/segue/error"
 MAX_JOBS = 8  # at a time
 SHOWN_STEP = 0.05  # of progress between two messages in the status bar
+MAX_TICKS = 100  # until a clip that Live does not unwarp is left as it is
+STILL_WARPED = "{} is still warped: switch Warp off in its view"
 
 
 class Errand:
@@ -67,7 +68,7 @@ class Desk:
         self._clock = clock
         self._names = NameWatch()
         self._errands: dict[str, Errand] = {}
-        self._unsettled: list[Clip] = []
+        self._unsettled: list[tuple[Placed, Sender | None, int]] = []  # and ticks since
         self._bridge = 0  # the port that answered last
         self._checker: Sender | None = None  # who wants to know whether all is well
 
@@ -112,9 +113,16 @@ class Desk:
         self._port.close()
 
     def _settle(self) -> None:
-        placed, self._unsettled = self._unsettled, []
-        for each in placed:
-            settle(self._song(), each)
+        waiting, self._unsettled = self._unsettled, []
+        for placed, asker, ticks in waiting:
+            try:
+                wrong = settle(self._song(), placed)
+                if wrong is None and ticks < MAX_TICKS:
+                    self._unsettled.append((placed, asker, ticks + 1))
+                elif wrong != "":
+                    self._say(wrong or STILL_WARPED.format(placed.clip.name), asker)
+            except Exception:  # it may be deleted by now
+                self._log(traceback.format_exc())
 
     def _read_names(self) -> None:
         wish = self._names.look(self._song())
@@ -168,10 +176,11 @@ class Desk:
         try:
             placed, where = place(self._song(), errand.taken, result, errand.name)
         except Exception as error:
+            what = "nothing was placed" if isinstance(error, RefusedError) else "Live refused"
             files = kept(self._song(), errand.taken, result)
-            self._explain(error, "nothing was placed: {}; kept: " + files, errand.asker)
+            self._explain(error, what + ": {}; kept: " + files, errand.asker)
             return
-        self._unsettled += placed
+        self._unsettled += [(each, errand.asker, 0) for each in placed]
         notes = "; ".join([where, *errand.taken.notes])
         self._say(f"{errand.name} is {notes}", errand.asker)
 
