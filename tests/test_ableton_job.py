@@ -111,6 +111,24 @@ def test_patience_ends(job: Job) -> None:
     assert job.overdue(1.1 + GONE_SECONDS) == Failed(GONE)
 
 
+def test_a_server_that_is_slow_to_accept(job: Job) -> None:
+    """As long as the bridge answers somebody is there: it is the one to say what is wrong."""
+    for second in range(20):
+        ordered(job, float(second))
+        assert job.overdue(second + 0.9) is None
+    answers(job, 20.0, ("job/accepted",))
+    assert is_now(job, State.RUNNING)
+
+
+def test_cancelled_before_it_was_ordered(job: Job) -> None:
+    """Rows that are acknowledged after the cancel lead to no order."""
+    job.packets(0.0)
+    job.cancel()
+    assert len(job.packets(0.1)) == 1
+    acks = ("rows/ack", "tempo", 1), ("rows/ack", "intensity", 2)
+    assert answers(job, 0.2, *acks) == ([], [])
+
+
 def test_cancelling_is_repeated(job: Job) -> None:
     """At once, and after a silence again, until it is answered."""
     ordered(job)

@@ -15,7 +15,7 @@ from .region import Region, announce, order, repeat
 from .wish import Wish
 
 ANSWER_SECONDS = 1.0  # until a message that nobody answered is sent again
-START_SECONDS = 6.0  # until nobody seems to be there
+START_SECONDS = 6.0  # of silence, until nobody seems to be there
 QUIET_SECONDS = 5.0  # of a job that runs, until it is asked about
 GONE_SECONDS = 600.0  # of such silence, until it is given up
 MAX_CLIPS = 16
@@ -102,7 +102,7 @@ class Job:
         self._stopping = False
         self._variations: list[Clip] = []
         self._unheard: set[str] = set()
-        self._began = self._heard = now
+        self._heard = now
         self._stirred: float | None = None  # when something was last sent or heard
 
     def packets(self, now: float) -> list[bytes]:
@@ -123,13 +123,11 @@ class Job:
         """The end of patience."""
         if self.state is State.ENDED:
             return None
-        if self.accepted and now - self._heard > GONE_SECONDS:
-            self.state = State.ENDED
-            return Failed(GONE)
-        if not self.accepted and now - self._began > START_SECONDS:
-            self.state = State.ENDED
-            return Failed(NOBODY)
-        return None
+        patience, why = (GONE_SECONDS, GONE) if self.accepted else (START_SECONDS, NOBODY)
+        if now - self._heard <= patience:
+            return None
+        self.state = State.ENDED
+        return Failed(why)
 
     def cancel(self) -> None:
         """From now on it is asked to stop; the answer ends the conversation."""
@@ -155,7 +153,7 @@ class Job:
 
     def _ack(self, args: Sequence[Any]) -> tuple[list[bytes], Any]:
         self._unheard.discard(args[1])
-        if self._unheard or self.state is not State.TELLING:
+        if self._unheard or self.state is not State.TELLING or self._stopping:
             return [], None
         self._move("ready")
         return [order(self.id, self.region, self.wish)], None
