@@ -16,6 +16,8 @@ import soundfile
 from segue.bridge.daw.ableton.Segue.desk import MAX_JOBS
 from segue.bridge.daw.ableton.Segue.job import (
     ANSWER_SECONDS,
+    GONE,
+    GONE_SECONDS,
     NOBODY,
     QUIET_SECONDS,
     START_SECONDS,
@@ -32,6 +34,7 @@ from tests.fake_live import Clip, Envelope, LaneTrack, MidiClip, OldTrack, Song
 from tests.live_script import NASTY, Live, Painter, a_song, ai_clips, kept, wav
 from tests.osc_client import DEADLINE_SECONDS, Running
 from tests.recorder import FRAMES, SAMPLE_RATE, FileGate, serving
+from tests.test_restart import process
 
 
 @pytest.fixture
@@ -302,6 +305,10 @@ def test_no_bridge(tmp_path: Path, opened: Callable[[Song, int], Live]) -> None:
         live.ahead += START_SECONDS + 1
         live.hears(NOBODY)
         assert live.desk.open_jobs == 0
+        live.said.clear()
+        live.type("check")
+        live.ahead += START_SECONDS + 1
+        live.hears(NOBODY)
 
 
 def test_no_server(tmp_path: Path, opened: Callable[[Song, int], Live]) -> None:
@@ -314,6 +321,26 @@ def test_no_server(tmp_path: Path, opened: Callable[[Song, int], Live]) -> None:
         live.hears(
             "Segue: no server at http://127.0.0.1:9: run `segue serve`, or `segue up` for both"
         )
+
+
+def test_the_server_is_killed_meanwhile(
+    tmp_path: Path, gate: Path, opened: Callable[[Song, int], Live]
+) -> None:
+    """The producer is told once what the job waits for, and it stays; it can be given up."""
+    with process(tmp_path / "data", gate) as (server, url), Running(url) as running:
+        live = opened(a_song(tmp_path), running.port)
+        live.type("continue")
+        live.hears("0%")
+        server.kill()
+        server.wait(DEADLINE_SECONDS)
+        for _ in range(2):
+            live.ahead += QUIET_SECONDS
+            live.tick()
+            live.until(lambda: not any(each.unheard for each in live.desk._errands.values()))
+        live.hears("continue 4 waits: no server at")
+        assert len([text for text in live.said if "waits" in text]) == 1
+        live.ahead += GONE_SECONDS
+        live.hears(GONE)
 
 
 def test_an_unknown_preset(live: Live) -> None:
@@ -374,6 +401,9 @@ def test_checking(live: Live, pad: Pad) -> None:
     live.hears(f"Segue {version('segue')} answers, on ")
     pad.press("check")
     pad.told("answers, on ")
+    live.ahead += START_SECONDS + 1
+    live.tick()
+    assert not any(NOBODY in text for text in live.said)
 
 
 def test_cancelling(live: Live, gate: Path, engine: Painter, pad: Pad) -> None:

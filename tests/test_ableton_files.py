@@ -11,10 +11,11 @@ from pathlib import Path
 
 import pytest
 from platformdirs.macos import MacOS
-from platformdirs.unix import Unix
 
+from segue.bridge.daw.ableton.Segue.port import runtime_folder
 from segue.bridge.daw.ableton_install import default_ableton_folder, install_ableton
 from segue.bridge.daw.install import MARKER, Fate
+from segue.bridge.port_file import default_path
 from segue.presets.vocabulary import Code, SegueError
 
 FOLDER = Path(__file__).parent.parent / "bridge" / "daw" / "ableton" / "Segue"
@@ -94,8 +95,6 @@ def test_ports_are_looked_for_where_segue_tells_them(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """The script has no platformdirs, and finds the same folders."""
-    from segue.bridge.daw.ableton.Segue.port import runtime_folder
-
     monkeypatch.delenv("XDG_RUNTIME_DIR", raising=False)  # Live is started from no shell
     monkeypatch.setattr(sys, "platform", "darwin")
     assert runtime_folder() == MacOS("segue").user_runtime_dir
@@ -105,7 +104,7 @@ def test_ports_are_looked_for_where_segue_tells_them(
     monkeypatch.undo()
     if sys.platform == "linux":
         monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
-        assert runtime_folder() == Unix("segue").user_runtime_dir
+    assert runtime_folder() == str(default_path().parent)
 
 
 def _members(source: str, path: Path) -> dict[str, set[str]]:

@@ -21,6 +21,7 @@ from segue.bridge.daw.ableton.Segue.job import (
     Progress,
     Result,
     State,
+    Waiting,
 )
 from segue.bridge.daw.ableton.Segue.osc import decode
 from segue.bridge.daw.ableton.Segue.region import Region, RowList, announce, order, repeat
@@ -142,12 +143,19 @@ def test_cancelling_is_repeated(job: Job) -> None:
 
 
 def test_a_server_that_is_away_while_the_job_runs(job: Job) -> None:
-    """It is waited for; of a job that never was, the same error is the end."""
+    """It is waited for, not for ever; of a job that never ran, the same error is the end."""
     ordered(job)
     answers(job, 1.0, ("job/accepted",))
     away = ("error", "server-unreachable", "no server")
-    assert answers(job, 2.0, away) == ([], [])
+    assert answers(job, 2.0, away) == ([], [Waiting("no server")])
     assert is_now(job, State.RUNNING)
+    for second in range(10, 600, 5):
+        answers(job, float(second), away)
+        assert job.overdue(float(second)) is None
+    assert job.overdue(602.0) == Failed(GONE)
+    job = Job("j", REGION, WISH, 0.0)
+    ordered(job)
+    answers(job, 1.0, ("job/accepted",), away)
     assert answers(job, 3.0, ("error", "no-model", "what to do")) == ([], [Failed("what to do")])
     other = Job("j", REGION, WISH, 0.0)
     ordered(other)

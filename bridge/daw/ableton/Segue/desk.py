@@ -9,7 +9,7 @@ import uuid
 from typing import TYPE_CHECKING, Any, Callable, Sequence
 
 from . import wish as wishes
-from .job import Failed, Job, Progress, Result
+from .job import NOBODY, START_SECONDS, Failed, Job, Progress, Result, Waiting
 from .live_set import Taken, abilities, take
 from .names import NameWatch
 from .osc import Message, OscError, decode, encode
@@ -36,16 +36,13 @@ class Errand:
     def __init__(self, job: Job, taken: Taken, asker: Sender | None, port: int) -> None:
         self.job = job
         self.taken = taken
-        self._of = taken.source.clip.name  # the clip may be gone when its name is needed
+        name = taken.source.clip.name  # the clip may be gone when it is needed
+        self.name = f"{name}, {job.wish}" if name else str(job.wish)  # of its clip
         self.asker = asker
         self.port = port  # of the bridge that answered last
         self.unheard = 0  # tries since
-        self.shown = -1.0
-
-    @property
-    def name(self) -> str:
-        """What its clip is called."""
-        return f"{self._of}, {self.job.wish}"
+        self.shown = -1.0  # of progress
+        self.is_held_up = False  # which was said
 
 
 class Desk:
@@ -71,6 +68,7 @@ class Desk:
         self._unsettled: list[tuple[Placed, Sender | None, int]] = []  # and ticks since
         self._bridge = 0  # the port that answered last
         self._checker: Sender | None = None  # who wants to know whether all is well
+        self._checked: float | None = None  # when that was asked, until it is answered
 
     @property
     def open_jobs(self) -> int:
@@ -144,8 +142,10 @@ class Desk:
                 self.ask(wish, sender)
         elif message.address == HELLO:
             version, device = message.args
+            self._checked = None
             self._say(f"Segue {version} answers, on {device}", self._checker)
         elif message.address == ERROR and not message.args[0]:  # about no job: about a hello
+            self._checked = None
             self._say(message.args[2], self._checker)
         elif message.args and message.args[0] in self._errands:
             errand = self._errands[message.args[0]]
@@ -161,7 +161,13 @@ class Desk:
             self._act(errand, event)
 
     def _act(self, errand: Errand, event: Any) -> None:
+        if isinstance(event, Waiting):
+            if not errand.is_held_up:
+                self._say(f"{errand.name} waits: {event.text}", errand.asker)
+            errand.is_held_up = True
+            return
         if isinstance(event, Progress):
+            errand.is_held_up = False
             if abs(event.fraction - errand.shown) >= SHOWN_STEP:
                 errand.shown = event.fraction
                 self._say(f"{errand.name}: {event.fraction:.0%}", errand.asker)
@@ -191,6 +197,9 @@ class Desk:
         self._say(text.replace("{}", str(error), 1), asker)
 
     def _send(self) -> None:
+        if self._checked is not None and self._clock() - self._checked > START_SECONDS:
+            self._checked = None
+            self._say(NOBODY, self._checker)
         for errand in list(self._errands.values()):
             failed = errand.job.overdue(self._clock())
             if failed is not None:
@@ -216,7 +225,7 @@ class Desk:
 
     def _check(self, asker: Sender | None) -> None:
         """Whether all is well: what this Live can do, and whoever answers a hello."""
-        self._checker = asker
+        self._checker, self._checked = asker, self._clock()
         self._say(f"Live places {abilities(self._song())}; waiting for Segue", asker)
         for port in self._bridges():
             self._port.send(encode(HELLO, "s", "Ableton Live"), (HOST, port))

@@ -84,6 +84,12 @@ class Progress(NamedTuple):
     fraction: float
 
 
+class Waiting(NamedTuple):
+    """What is away for now; the job goes on when it is back."""
+
+    text: str
+
+
 class Failed(NamedTuple):
     """Why there will be no clip."""
 
@@ -134,14 +140,15 @@ class Job:
         self._stopping, self._stirred = True, None
 
     def hear(self, address: str, args: Sequence[Any], now: float) -> tuple[list[bytes], Any]:
-        """Packets to send in answer, and a Progress, Result or Failed, or None.
+        """Packets to send in answer, and a Progress, Waiting, Result or Failed, or None.
 
         Raises IndexError, TypeError or ValueError for arguments that are not the bridge's.
         """
-        self._heard = self._stirred = now
+        self._stirred = now
         name = address.rpartition("/")[2]
         if name == "error" and self.accepted and args[1] in PASSING:
-            return [], None
+            return [], Waiting(str(args[2]))
+        self._heard = now
         packets, event = _ANSWERS.get(name, _nothing)(self, args)
         if name in ("accepted", "progress"):
             self.accepted = True
