@@ -3,7 +3,7 @@
 
 Live counts an unwarped clip's content in seconds and a warped one's in beats. Where an
 arrangement clip starts in its content is its start marker if it loops, else its loop start
-(which then is the start marker's alias).
+(which then is the start marker's alias, as the loop end is the end's).
 """
 
 from __future__ import annotations
@@ -19,8 +19,11 @@ if TYPE_CHECKING:
 CONTEXT_SECONDS = 3.0  # on either side of a gap; the model looks at one
 MAX_POINTS = 1024  # of a warped clip's timeline
 BEAT_TOLERANCE = 1e-6  # far below a sample at any tempo
+TEMPO_TOLERANCE = 1e-4  # of the tempo; beyond it a clip's length is not by that tempo alone
 
 ONE_PASS = "the clip starts again at beat {:g}; only what comes after it is heard"
+TEMPO_CHANGES = "approximate, because the tempo changes under the clip"
+OTHER_SPEED = "the clip is transposed by playing it faster or slower: consolidate it first"
 
 
 class Part(NamedTuple):
@@ -41,6 +44,8 @@ def span(clip: Clip, bpm: float, start: float, end: float) -> Part:
     """
     first = _last_pass(clip, start, end)
     notes = (ONE_PASS.format(first),) if first > start else ()
+    if _tempo_changes(clip, bpm):
+        notes += (TEMPO_CHANGES,)
     seconds = [_seconds(clip, bpm, beat, first) for beat in (first, end)]
     begin, stop = _whole_samples(clip, *seconds)
     timeline = _timeline(clip, bpm, first, end)
@@ -91,7 +96,7 @@ def _seconds(clip: Clip, bpm: float, beat: float, first: float) -> float:
     content = clip.start_marker if clip.looping else clip.loop_start
     passed = beat - clip.start_time
     if not clip.warping:
-        return content + passed * 60 / bpm
+        return content + passed * _seconds_a_beat(clip, bpm)
     if clip.looping:
         intro = clip.loop_end - clip.start_marker
         before = first - clip.start_time + BEAT_TOLERANCE  # played when the pass begins
@@ -100,6 +105,23 @@ def _seconds(clip: Clip, bpm: float, beat: float, first: float) -> float:
             returns = math.floor((before - intro) / length)
             content, passed = clip.loop_start, passed - intro - returns * length
     return _content_seconds(clip, content + passed)
+
+
+def _seconds_a_beat(clip: Clip, bpm: float) -> float:
+    """Of an unwarped clip in the arrangement; on the mean where the tempo changes under it.
+
+    Live tells a script one tempo, but where the clip begins and ends in both. Raises RefusedError.
+    """
+    if clip.pitch_coarse or clip.pitch_fine:
+        raise RefusedError(OTHER_SPEED)
+    usual = 60 / bpm
+    mean = (clip.loop_end - clip.loop_start) / (clip.end_time - clip.start_time)
+    return usual if abs(mean / usual - 1) <= TEMPO_TOLERANCE else mean
+
+
+def _tempo_changes(clip: Clip, bpm: float) -> bool:
+    in_time = clip.is_arrangement_clip and not clip.warping
+    return in_time and _seconds_a_beat(clip, bpm) != 60 / bpm
 
 
 def _content_seconds(clip: Clip, content: float) -> float:
@@ -118,10 +140,15 @@ def _whole_samples(clip: Clip, start: float, end: float) -> tuple[float, float]:
 
 
 def _timeline(clip: Clip, bpm: float, first: float, end: float) -> Timeline:
-    """A point a beat; of an unwarped clip its start, as time passes through it as it does."""
+    """A point a beat; of an unwarped clip its start, as time passes through it as it does.
+
+    Where the tempo changes under that its end too: whatever happens between, they are exact.
+    """
     if clip.warping:
         count = min(MAX_POINTS, max(1, math.ceil(end - first)))
         beats = [first + (end - first) * i / count for i in range(count + 1)]
     else:
         beats = [clip.start_time if clip.is_arrangement_clip else first]
+        if _tempo_changes(clip, bpm):
+            beats.append(clip.end_time)
     return Timeline(tuple((_seconds(clip, bpm, beat, first), beat) for beat in beats))
