@@ -150,6 +150,17 @@ def test_what_comes_before_the_loop_is_a_pass_too(song: Song, tmp_path: Path) ->
     assert taken(song).region[1:3] == (0.0, 4.0)
 
 
+def test_a_clip_that_begins_behind_its_loop(song: Song, tmp_path: Path) -> None:
+    """It runs on and never comes to the loop."""
+    clip = selected(song, wav(tmp_path))
+    clip.warp([(0.0, 0.0), (10.0, 20.0)], 20.0)
+    clip.looping, clip.start_marker, clip._loop = True, 8.0, [0.0, 4.0]
+    found = taken(song)
+    assert (found.region.start_seconds, found.region.length_seconds) == (6.0, 4.0)
+    assert found.notes == ("approximate, because the clip is warped",)
+    assert taken(song, INPAINT).region[1:3] == (4.0, 9.0)
+
+
 def test_a_clip_that_begins_before_its_file(song: Song, tmp_path: Path) -> None:
     """The region starts with the file, and at the file's beat."""
     clip = selected(song, wav(tmp_path))

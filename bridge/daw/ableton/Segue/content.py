@@ -43,14 +43,13 @@ def span(clip: Clip, bpm: float, start: float, end: float) -> Part:
     Of a clip that starts again in between, the last time through it. Raises RefusedError.
     """
     first = _last_pass(clip, start, end)
-    notes = (ONE_PASS.format(first),) if first > start else ()
-    if _tempo_changes(clip, bpm):
-        notes += (TEMPO_CHANGES,)
+    notes = [ONE_PASS.format(first)] if first > start else []
+    notes += [TEMPO_CHANGES] if _tempo_changes(clip, bpm) else []
     seconds = [_seconds(clip, bpm, beat, first) for beat in (first, end)]
     begin, stop = _whole_samples(clip, *seconds)
     timeline = _timeline(clip, bpm, first, end)
     beat = timeline.beat_at(begin, bpm)
-    return Part(begin, stop - begin, beat, timeline, (), notes)
+    return Part(begin, stop - begin, beat, timeline, (), tuple(notes))
 
 
 def fill(clip: Clip, bpm: float, start: float, end: float) -> Part:
@@ -69,7 +68,7 @@ def fill(clip: Clip, bpm: float, start: float, end: float) -> Part:
 
 def _last_pass(clip: Clip, start: float, end: float) -> float:
     """The latest beat, not before `start`, from which the content runs on until `end`."""
-    if not (clip.is_arrangement_clip and clip.looping):
+    if not (clip.is_arrangement_clip and _returns(clip)):
         return start
     again = clip.start_time + clip.loop_end - clip.start_marker  # the first return
     if end <= again + BEAT_TOLERANCE:
@@ -79,9 +78,14 @@ def _last_pass(clip: Clip, start: float, end: float) -> float:
     return max(start, again + returns * length)
 
 
+def _returns(clip: Clip) -> bool:
+    """Whether it loops, and does not begin behind its loop, which then is never reached."""
+    return clip.looping and clip.start_marker < clip.loop_end
+
+
 def _end_of_pass(clip: Clip, beat: float) -> float:
     """Where the content that plays just before `beat` ends."""
-    if not clip.looping:
+    if not _returns(clip):
         return clip.end_time
     again = clip.start_time + clip.loop_end - clip.start_marker
     length = clip.loop_end - clip.loop_start
@@ -97,7 +101,7 @@ def _seconds(clip: Clip, bpm: float, beat: float, first: float) -> float:
     passed = beat - clip.start_time
     if not clip.warping:
         return content + passed * _seconds_a_beat(clip, bpm)
-    if clip.looping:
+    if _returns(clip):
         intro = clip.loop_end - clip.start_marker
         before = first - clip.start_time + BEAT_TOLERANCE  # played when the pass begins
         if before >= intro:
