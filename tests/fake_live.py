@@ -323,9 +323,10 @@ class Song(LomObject):
         self.steps[-1].append(what)
 
     def create_audio_track(self, index: int) -> None:
-        """At an index."""
+        """At an index; it is the selected one then."""
         self.changed("create_audio_track")
         self.tracks.insert(index, self._kind(self, f"{index + 1}-Audio"))
+        self.view.selected_track = self.tracks[index]
 
     def create_scene(self, index: int) -> None:
         """At the end."""

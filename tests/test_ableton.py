@@ -6,6 +6,7 @@ import socket
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 
@@ -250,6 +251,34 @@ def test_another_set_is_open_when_the_clip_is_done(tmp_path: Path, live: Live, g
     gate.touch()
     kept(live.hears(MOVED))
     assert (other.steps, len(other.tracks)) == ([], 2)
+
+
+def test_two_lives_at_once(
+    tmp_path: Path, bridge: int, gate: Path, opened: Callable[[Song, int], Live]
+) -> None:
+    """One bridge, two sets with a job each at the same time: each gets its own clip, and one."""
+    gate.unlink()
+    lives = [opened(a_song(tmp_path), bridge) for _ in range(2)]
+    for live in lives:
+        live.type("continue")
+        (errand,) = live.desk._errands.values()
+        live.until(partial(getattr, errand.job, "accepted"))
+    gate.touch()
+    for live in lives:
+        live.hears("is on track AI")
+    (first,), (second,) = (ai_clips(live) for live in lives)
+    assert first.file_path != second.file_path
+
+
+def test_an_error_on_every_tick(live: Live) -> None:
+    """It is logged once, and the rest of the script goes on."""
+    live.faults, live.song.view.detail_clip = 1, object()
+    for _ in range(3):
+        live.tick()
+    assert "has no attribute 'name'" in live.log[-1]
+    live.song.view.detail_clip = live.song.tracks[0].arrangement_clips[0]
+    live.type("continue")
+    live.hears("is on track AI")
 
 
 def test_the_bridge_is_killed_and_another_one_started(

@@ -84,6 +84,7 @@ def test_the_overlay_lies_on_a_track_of_its_own(song: Song, tmp_path: Path) -> N
     assert clip.end_time - clip.start_time == pytest.approx(16.2, abs=1e-12)
     assert (clip.warping, clip.name) == (False, "made")
     assert where == "on track AI at 4.4"
+    assert song.view.selected_track is song.tracks[0]
     assert song.steps == [["create_audio_track", "create_audio_clip", "warping"]]
 
 

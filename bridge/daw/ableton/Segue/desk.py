@@ -67,6 +67,7 @@ class Desk:
         self._errands: dict[str, Errand] = {}
         self._unsettled: list[tuple[Placed, Sender | None, int]] = []  # and ticks since
         self._bridge = 0  # the port that answered last
+        self._fault = ""  # the error logged last
         self._checker: Sender | None = None  # who wants to know whether all is well
         self._checked: float | None = None  # when that was asked, until it is answered
 
@@ -76,12 +77,15 @@ class Desk:
         return len(self._errands)
 
     def tick(self) -> None:
-        """Everything that is due; an error is logged, and the next tick comes all the same."""
+        """Everything that is due; after an error the next tick comes all the same."""
         for part in (self._settle, self._read_names, self._read_port, self._send):
             try:
                 part()
             except Exception:
-                self._log(traceback.format_exc())
+                fault = traceback.format_exc()
+                if fault != self._fault:  # ten times a second would fill Live's log
+                    self._log(fault)
+                self._fault = fault
 
     def ask(self, wish: Wish, asker: Sender | None = None) -> None:
         """Carry out a command, from a name or from `asker`."""

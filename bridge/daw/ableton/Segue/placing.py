@@ -192,7 +192,10 @@ def _new_track(song: Song, source: Source) -> Track:
     index = tracks.index(source.track) + 1
     while index < len(names) and _is_ai(names[index]):
         index += 1
+    chosen = song.view.selected_track
     song.create_audio_track(index)
+    if song.view.selected_track != chosen:  # the producer is somewhere else
+        song.view.selected_track = chosen
     track = song.tracks[index]
     count = 1
     while _track_name(count) in names:
