@@ -11,6 +11,7 @@ import sysconfig
 from collections.abc import Callable
 from pathlib import Path
 
+import platformdirs
 import pytest
 from platformdirs.macos import MacOS
 
@@ -165,10 +166,14 @@ def test_installing(tmp_path: Path) -> None:
         assert (foreign.parent / path.name).read_bytes() == path.read_bytes()
 
 
-@pytest.mark.parametrize(("platform", "folder"), [("darwin", "Music"), ("win32", "Documents")])
+@pytest.mark.parametrize(
+    ("platform", "folder"), [("darwin", "Music"), ("win32", "OneDrive/Documents")]
+)
 def test_the_usual_library(monkeypatch: pytest.MonkeyPatch, platform: str, folder: str) -> None:
-    """Where Live puts it on each system."""
+    """Where Live puts it on each system; Windows may have moved its documents."""
     monkeypatch.setattr(sys, "platform", platform)
+    documents = Path.home() / "OneDrive" / "Documents"
+    monkeypatch.setattr(platformdirs, "user_documents_path", lambda: documents)
     assert default_ableton_folder() == Path.home() / folder / "Ableton" / "User Library"
 
 

@@ -269,8 +269,17 @@ def test_a_file_that_is_gone(song: Song, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("beat", "shown"), [(0.0, "1.1"), (3.9999, "2.1"), (31.0, "8.4"), (32.0, "9.1")]
+    ("beat", "signature", "shown"),
+    [
+        (0.0, (4, 4), "1.1"),
+        (3.9999, (4, 4), "2.1"),
+        (31.0, (4, 4), "8.4"),
+        (32.0, (4, 4), "9.1"),
+        (-3.0, (4, 4), "-1.2"),
+        (8.0, (7, 8), "3.3"),
+        (7.0, (3, 2), "2.1"),
+    ],
 )
-def test_positions_as_live_shows_them(beat: float, shown: str) -> None:
-    """Bars and beats count from 1."""
-    assert bar_and_beat(beat, 4.0) == shown
+def test_positions_as_live_shows_them(beat: float, signature: tuple[int, int], shown: str) -> None:
+    """Bars and beats count from 1, beats are the signature's, and before bar 1 is bar -1."""
+    assert bar_and_beat(beat, *signature) == shown

@@ -60,7 +60,7 @@ def kept(song: Song, taken: Taken, result: Result) -> str:
         return ", ".join(made.path for made in result.clips)
     files, seconds = zip(*map(_to_lay, result.clips))
     beat = taken.timeline.beat_at(seconds[0], song.tempo)
-    return f"{', '.join(files)}, for {bar_and_beat(beat, taken.region.beats_per_bar)}"
+    return f"{', '.join(files)}, for {_shown(song, beat)}"
 
 
 def settle(song: Song, placed: Placed) -> str | None:
@@ -92,10 +92,17 @@ def _is_whole(song: Song, clip: Clip) -> bool:
     return off <= SAMPLE_TOLERANCE and fits
 
 
-def bar_and_beat(beat: float, beats_per_bar: float) -> str:
-    """A position as Live's ruler has it: 9.1 is the first beat of the ninth bar."""
-    bar, rest = divmod(beat + BEAT_TOLERANCE, beats_per_bar)
-    return f"{int(bar) + 1}.{int(rest) + 1}"
+def bar_and_beat(beat: float, numerator: int, denominator: int) -> str:
+    """A position as Live's ruler has it: 9.1 is the first beat of the ninth bar.
+
+    The ruler counts the signature's beats, and no bar 0.
+    """
+    bar, rest = divmod((beat + BEAT_TOLERANCE) * denominator / 4, numerator)
+    return f"{int(bar) + (bar >= 0)}.{int(rest) + 1}"
+
+
+def _shown(song: Song, beat: float) -> str:
+    return bar_and_beat(beat, song.signature_numerator, song.signature_denominator)
 
 
 def _on_timeline(song: Song, taken: Taken, result: Result, name: str) -> tuple[list[Placed], str]:
@@ -105,7 +112,7 @@ def _on_timeline(song: Song, taken: Taken, result: Result, name: str) -> tuple[l
     beat = taken.timeline.beat_at(second, song.tempo)
     if beat < -BEAT_TOLERANCE:
         raise RefusedError(TOO_EARLY)
-    beat, where = max(0.0, beat), bar_and_beat(beat, taken.region.beats_per_bar)
+    beat, where = max(0.0, beat), _shown(song, beat)
     room = (result.end_seconds - second) * max(MOST_BPM, song.tempo) / 60
     track = _free_track(song, taken.source, beat, room)
     placed = []
@@ -130,7 +137,7 @@ def _lay(target: Any, path: str, beat: float) -> Clip:
     for each in target.arrangement_clips:  # before 12.2 Live does not return what it made
         if abs(each.start_time - beat) <= BEAT_TOLERANCE:
             return each
-    raise RefusedError("Live took the file, but shows no clip of it")
+    raise RuntimeError("Live took the file, but shows no clip of it")
 
 
 def _in_slots(song: Song, source: Source, result: Result, name: str) -> tuple[list[Placed], str]:
