@@ -26,6 +26,7 @@ from segue.bridge.daw.ableton.Segue.job import (
 from segue.bridge.daw.ableton.Segue.osc import decode
 from segue.bridge.daw.ableton.Segue.region import Region, RowList, announce, order, repeat
 from segue.bridge.daw.ableton.Segue.wish import make_wish
+from segue.presets.vocabulary import MAX_SEEDS
 
 WISH = make_wish("rise", 8, "")
 CURVE = RowList("intensity", ((0.0, 1.0), (1.0, 2.0)))
@@ -169,10 +170,10 @@ def test_further_clips(job: Job) -> None:
     _, (result,) = answers(job, 1.0, second, second, ("job/done", *DONE[1:]))
     assert result.clips[1:] == (Clip("/c~2.wav", 1.5, "/o~2.wav", 5.4),)
     many = Job("j", REGION, WISH, 0.0)
-    for number in range(2, 40):
+    for number in range(2, 80):
         answers(many, 1.0, ("job/variation", number, f"/{number}.wav", "", 0.0))
     _, (result,) = answers(many, 1.0, ("job/done", *DONE[1:]))
-    assert len(result.clips) == MAX_CLIPS
+    assert len(result.clips) == MAX_CLIPS == MAX_SEEDS
 
 
 def test_a_bridge_without_overlays(job: Job) -> None:

@@ -18,7 +18,7 @@ ANSWER_SECONDS = 1.0  # until a message that nobody answered is sent again
 START_SECONDS = 6.0  # of silence, until nobody seems to be there
 QUIET_SECONDS = 5.0  # of a job that runs, until it is asked about
 GONE_SECONDS = 600.0  # of such silence, until it is given up
-MAX_CLIPS = 16
+MAX_CLIPS = 64  # as many as a preset may keep
 # Of a job that runs, these say that the server is away for now, and nothing about the job.
 PASSING = ("server-unreachable", "queue-full")
 
