@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 CONTEXT_SECONDS = 3.0  # on either side of a gap; the model looks at one
 MAX_POINTS = 1024  # of a warped clip's timeline
 BEAT_TOLERANCE = 1e-6  # far below a sample at any tempo
-TEMPO_TOLERANCE = 1e-4  # of the tempo; beyond it a clip's length is not by that tempo alone
+LENGTH_TOLERANCE = 0.01  # beats; beyond it a clip is not as long as at the tempo of now
 
 ONE_PASS = "the clip starts again at beat {:g}; only what comes after it is heard"
 TEMPO_CHANGES = "approximate, because the tempo changes under the clip"
@@ -118,9 +118,10 @@ def _seconds_a_beat(clip: Clip, bpm: float) -> float:
     """
     if clip.pitch_coarse or clip.pitch_fine:
         raise RefusedError(OTHER_SPEED)
-    usual = 60 / bpm
-    mean = (clip.loop_end - clip.loop_start) / (clip.end_time - clip.start_time)
-    return usual if abs(mean / usual - 1) <= TEMPO_TOLERANCE else mean
+    beats, seconds = clip.end_time - clip.start_time, clip.loop_end - clip.loop_start
+    if abs(beats - seconds * bpm / 60) <= LENGTH_TOLERANCE:
+        return 60 / bpm
+    return seconds / beats
 
 
 def _tempo_changes(clip: Clip, bpm: float) -> bool:
