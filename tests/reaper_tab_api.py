@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from pathlib import Path
 from typing import Any
 
@@ -181,6 +182,11 @@ def _copy_effect(
 @documented("time_precise")
 def _time_precise(reaper: Reaper) -> float:
     return reaper.clock
+
+
+@documented("genGuid")
+def _gen_guid(reaper: Reaper, ignored: str) -> str:
+    return f"{{{str(uuid.uuid4()).upper()}}}"
 
 
 @documented("ShowConsoleMsg")

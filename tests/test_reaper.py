@@ -329,9 +329,28 @@ def test_another_tab_in_front(desk: Desk) -> None:
         desk.reaper.turn()
     assert [len(project.tracks) for project in (other, desk.project)] == [1, 1]
     assert (other.changes_outside, desk.project.changes_outside) == ([], [])
+    assert desk.reaper.console == "Segue: ready: go back to its project\n"
     desk.reaper.front = 1
     desk.finish()
     assert laid(desk).info["D_POSITION"] == 4.0
+
+
+@pytest.mark.parametrize("by", ["action", "window"])
+def test_a_script_that_ends_before_its_clip_is_placed(by: str, desk: Desk) -> None:
+    """The clip is there, so it is kept, and the console says where."""
+    if by == "action":
+        desk.act("continue")
+    else:
+        press(desk, window(desk), RETURN)
+    desk.order()
+    open_other(desk)
+    desk.done(START)
+    for _ in range(3):
+        desk.reaper.turn()
+    desk.reaper.scripts[0].end()
+    kept = desk.folder / "server" / "clip.wav"
+    assert desk.reaper.console.endswith(f"Segue: cancelled; the clip is kept: {kept}\n")
+    assert kept.exists()
 
 
 @pytest.mark.parametrize("lost", ["project", "track"])
@@ -411,6 +430,50 @@ def test_no_spool(desk: Desk) -> None:
     desk.act("continue")
     desk.finish()
     assert desk.reaper.console == "Segue: Segue is not there: start it with `segue up`\n"
+
+
+ABSENT = "Segue is not there: start it with `segue up`; this waits"
+
+
+def test_segue_is_started_late(desk: Desk) -> None:
+    """The folder is there from another day, but nobody looks into it: the action says so, once,
+    and its order waits."""
+    desk.act("continue")
+    desk.until(lambda: desk.reaper.clock > 20.0)
+    assert desk.reaper.console == f"Segue: {ABSENT}\n"
+    with segue(desk, Recorder()):
+        desk.finish()
+    assert len(laid(desk).takes) == 1
+    assert list(desk.spool.iterdir()) == []
+
+
+def test_a_spool_that_dies(desk: Desk) -> None:
+    """The window says so in the middle of the job, and the clip comes once it is back."""
+    gate = threading.Event()
+    engine, script = Recorder(gate=gate), window(desk)
+    with serving(desk.folder / "data", engine) as url, Running(url) as bridge:
+        with carrying(desk.spool, bridge.port):
+            press(desk, script, RETURN)
+            desk.until(lambda: "optimizing" in script.drawn)
+        desk.until(lambda: ABSENT in script.drawn)
+        with carrying(desk.spool, bridge.port):
+            desk.until(lambda: "optimizing" in script.drawn)
+            gate.set()
+            desk.until(lambda: "done" in script.drawn)
+    assert len(laid(desk).takes) == 1
+
+
+def test_a_bridge_that_is_not_there(desk: Desk) -> None:
+    """An action without a window says in the console what the spool says."""
+    desk.act("continue")
+    desk.order()
+    desk.answer("/spool/waiting", "nobody answers: start it with `segue up`")
+    desk.until(lambda: desk.reaper.console)
+    desk.answer("/segue/error", "bad-region", "silence")
+    desk.finish()
+    assert desk.reaper.console == (
+        "Segue: nobody answers: start it with `segue up`\nSegue: silence\n"
+    )
 
 
 def test_the_bridge_is_started_late(desk: Desk) -> None:

@@ -80,6 +80,7 @@ return {
   "ValidatePtr2",
   "atexit",
   "defer",
+  "genGuid",
   "new_array",
   "time_precise",
 }

@@ -9,8 +9,9 @@ local copy, placing, tasks = use("copy"), use("placing"), use("tasks")
 local request = {}
 request.__index = request
 
+--- Lua 5.3, which REAPER 6 has, draws the same numbers in every script: REAPER's own do not repeat.
 local function new_id()
-  return ("reaper-%x-%06x"):format(os.time(), math.random(0, 0xffffff))
+  return ("reaper-%x-%s"):format(os.time(), reaper.genGuid(""):match("%x+"):lower())
 end
 
 local function folder_in_project(proj, name)
@@ -25,7 +26,8 @@ local function region_of(proj, task)
   return found, problem
 end
 
---- Begin; nil and what to do where it cannot. `wish` as in order.make, and `effects`.
+--- Begin; nil and what to do where it cannot. `wish` as in order.messages, and `effects`.
+--- `text` says how far it is, `notice` what the producer must know even without a window.
 function request.new(wish)
   local proj = reaper.EnumProjects(-1)
   local task = tasks[wish.task]
@@ -39,7 +41,7 @@ function request.new(wish)
 end
 
 local function fail(self, text)
-  self.state, self.text = "failed", text
+  self.state, self.text, self.notice = "failed", text, text
   if self.spool then self.spool:close() end
 end
 
@@ -93,7 +95,9 @@ local ENDS = {
 
 function TURNS.asking(self)
   for _, message in ipairs(self.spool:answers()) do self.job:hear(message) end
-  self.fraction, self.text = self.job.fraction, self.job.text
+  local attended = self.spool:attended(reaper.time_precise())
+  self.notice = not attended and spool.ABSENT .. "; this waits" or self.job.waiting
+  self.fraction, self.text = self.job.fraction, self.notice or self.job.text
   local ending = ENDS[self.job.state]
   if ending then ending(self) end
 end
@@ -122,6 +126,7 @@ function TURNS.ready(self)
   if not where then return kept(self, "the project was closed") end
   if where == "open" then
     self.text = "ready: go back to its project"
+    self.notice = self.text
     return
   end
   local all, problem = copied(self)
@@ -140,7 +145,8 @@ function TURNS.peaks(self)
   if not placing.project_state(self.proj) or placing.build_peaks(self.job.clips) then
     -- What was made in place of the region lies beside it, unless it became the item's take.
     local doubled = not self.task.side and not self.audio.item
-    self.state, self.text = "done", doubled and "done: mute the original to hear it alone" or "done"
+    self.state, self.notice = "done", doubled and "done: mute the original to hear it alone" or nil
+    self.text = self.notice or "done"
   end
 end
 
@@ -158,6 +164,7 @@ function request:cancel()
   if self:ended() or self.state == "peaks" then return end
   if self.bounce then self.bounce:stop() end
   if self.copy then self.copy:stop() end
+  if self.state == "ready" then return kept(self, "cancelled") end
   fail(self, "cancelled")
 end
 

@@ -9,7 +9,9 @@ local line = use("line")
 local spool = {}
 spool.__index = spool
 
-local ABSENT = "Segue is not there: start it with `segue up`"
+local PATIENCE = 5 -- seconds
+
+spool.ABSENT = "Segue is not there: start it with `segue up`"
 
 function spool.folder()
   local chosen = os.getenv("SEGUE_SPOOL")
@@ -21,10 +23,10 @@ end
 function spool.order(id, messages)
   local stem = spool.folder() .. "/" .. id
   local file = io.open(stem .. ".part", "wb")
-  if not file then return nil, ABSENT end
+  if not file then return nil, spool.ABSENT end
   local lines = {}
   for place, message in ipairs(messages) do lines[place] = line.write(message) end
-  local written = file:write(table.concat(lines))
+  local written = file:write(table.concat(lines)) and file:flush()
   file:close()
   if not (written and os.rename(stem .. ".part", stem .. ".order")) then
     os.remove(stem .. ".part")
@@ -47,10 +49,25 @@ function spool:answers()
   return messages
 end
 
+local function exists(path)
+  local file = io.open(path, "rb")
+  if file then file:close() end
+  return file ~= nil
+end
+
+--- Whether somebody looks after the order: Segue's side takes each `.ping` away at once.
+function spool:attended(now)
+  if self.pinged and now - self.pinged < PATIENCE then return self.answered end
+  local path = self.stem .. ".ping"
+  self.pinged, self.answered = now, not exists(path)
+  local file = self.answered and io.open(path, "wb")
+  if file then file:close() end
+  return self.answered
+end
+
 --- Nothing more is wanted of it: a job that has not ended is stopped.
 function spool:close()
-  os.remove(self.stem .. ".order")
-  os.remove(self.stem .. ".answers")
+  for _, ending in ipairs({ ".order", ".answers", ".ping" }) do os.remove(self.stem .. ending) end
 end
 
 return spool

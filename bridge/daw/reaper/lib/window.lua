@@ -2,7 +2,7 @@
 -- A small window: fields by arrow keys or mouse, Return makes music, Escape stops or closes.
 
 local use = ...
-local form, settings, request = use("form"), use("settings"), use("request")
+local form, settings, request, say = use("form"), use("settings"), use("request"), use("say")
 
 local window = {}
 window.__index = window
@@ -115,7 +115,10 @@ end
 --- What is to be done when the script ends, however it does.
 function window:close()
   settings.save(self.wish)
-  if busy(self) then self.request:cancel() end
+  if busy(self) then
+    self.request:cancel()
+    say(self.request.text)
+  end
   gfx.quit()
 end
 
