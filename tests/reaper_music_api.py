@@ -91,6 +91,12 @@ def _envelope_name(reaper: Reaper, envelope: Any) -> Any:
     return True, envelope.name
 
 
+@documented("GetSetEnvelopeInfo_String")
+def _envelope_text(reaper: Reaper, envelope: Any, name: str, value: str, is_set: bool) -> Any:
+    assert (name, is_set) == ("ACTIVE", False)
+    return True, str(int(envelope.active))
+
+
 @documented("Envelope_GetParentTake")
 def _envelope_take(reaper: Reaper, envelope: Any) -> Any:
     return envelope.take, 0, 0

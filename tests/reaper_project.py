@@ -28,6 +28,7 @@ class Envelope:
     points: list[tuple[float, float]]
     scaling: int = 0
     take: Take | None = None
+    active: bool = True
 
     def at(self, time: float) -> float:
         """The raw value."""
@@ -102,7 +103,14 @@ class Track:
         default_factory=lambda: {
             "D_VOL": 1.0,
             "D_PAN": 0.0,
+            "I_PANMODE": 3.0,
             "D_WIDTH": 1.0,
+            "D_DUALPANL": -1.0,
+            "D_DUALPANR": 1.0,
+            "D_PANLAW": -1.0,
+            "B_PHASE": 0.0,
+            "I_NCHAN": 2.0,
+            "I_FXEN": 1.0,
             "I_SELECTED": 0.0,
             "I_FOLDERDEPTH": 0.0,
         }

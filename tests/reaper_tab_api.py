@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.reaper_core import Reaper, at, documented, whole
-from tests.reaper_project import Item, Project, Take, Track
+from tests.reaper_project import Item, Project, Source, Take, Track
 
 RENDER_NOW = 42230
 
@@ -21,11 +21,13 @@ def _enum_projects(reaper: Reaper, index: int) -> Any:
 
 @documented("ValidatePtr2")
 def _validate(reaper: Reaper, project: Any, pointer: Any, name: str) -> bool:
-    kind = {"MediaTrack*": Track, "MediaItem*": Item, "MediaItem_Take*": Take}[name]
+    kinds = {"MediaTrack*": Track, "MediaItem*": Item, "MediaItem_Take*": Take}
+    kind = (kinds | {"PCM_source*": Source})[name]
     if project not in reaper.projects:
         return False
-    mine: list[Any] = list(project.tracks)
-    mine += [item for track in project.tracks for item in track.items]
+    items = [item for track in project.tracks for item in track.items]
+    takes = [take for item in items for take in item.takes]
+    mine = [*project.tracks, *items, *takes, *(take.source for take in takes)]
     return isinstance(pointer, kind) and any(each is pointer for each in mine)
 
 

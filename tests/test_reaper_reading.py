@@ -257,12 +257,13 @@ def test_a_selected_envelope_of_another_kind(desk: Desk) -> None:
     assert desk.heading("intensity")[2] == "share"
 
 
-@pytest.mark.parametrize("why", ["flat", "switched off", "of a take"])
+@pytest.mark.parametrize("why", ["flat", "switched off", "bypassed", "of a take"])
 def test_no_levels(why: str, desk: Desk) -> None:
-    """A flat envelope says nothing, nor does one that is not to be followed."""
+    """A flat envelope says nothing, nor does one that is not to be followed or not heard."""
     volume = level_points(desk)
     if why == "flat":
         volume.points = [(0.0, 0.5)]
+    volume.active = why != "bypassed"
     if why == "of a take":
         volume.name, volume.take = "Take volume", desk.item.takes[0]
         desk.project.selected_envelope = volume

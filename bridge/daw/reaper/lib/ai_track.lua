@@ -3,7 +3,10 @@
 
 local ai_track = {}
 
-local LIKE = { "D_VOL", "D_PAN", "D_WIDTH" }
+local LIKE = {
+  "D_VOL", "I_PANMODE", "D_PAN", "D_WIDTH", "D_DUALPANL", "D_DUALPANR", "D_PANLAW", "B_PHASE",
+  "I_NCHAN", "I_FXEN",
+}
 
 function ai_track.name(track)
   local _, name = reaper.GetSetMediaTrackInfo_String(track, "P_NAME", "", false)
@@ -30,18 +33,31 @@ local function sound_alike(track, new)
   end
 end
 
---- The track below, made if it is not there yet. `heard`: its audio has been through the
---- track's fader and effects already.
-function ai_track.below(proj, track, heard)
-  local name = "AI: " .. ai_track.name(track)
-  local below = math.floor(reaper.GetMediaTrackInfo_Value(track, "IP_TRACKNUMBER"))
-  local there = reaper.GetTrack(proj, below)
-  if there and ai_track.name(there) == name then return there end
-  reaper.InsertTrackAtIndex(below, false)
-  local new = reaper.GetTrack(proj, below)
+--- The track of a name at an index, or below the one there if that is the other one of ours.
+local function find(proj, index, name, other)
+  local there = reaper.GetTrack(proj, index)
+  if not there then return nil end
+  if ai_track.name(there) == name then return there end
+  return other and ai_track.name(there) == other and find(proj, index + 1, name) or nil
+end
+
+--- The track beside this one, made if it is not there yet. `heard`: its audio has been through
+--- the track's fader and effects already. The tracks below a folder's own go through those of the
+--- folder: what has been through them lies above it.
+function ai_track.beside(proj, track, heard)
+  local name, other = "AI: " .. ai_track.name(track), "AI, as heard: " .. ai_track.name(track)
+  if heard then name, other = other, name end
+  local place = math.floor(reaper.GetMediaTrackInfo_Value(track, "IP_TRACKNUMBER")) -- just below
+  local is_folder = reaper.GetMediaTrackInfo_Value(track, "I_FOLDERDEPTH") > 0
+  local above = heard and is_folder
+  local there = find(proj, above and place - 2 or place, name, other)
+  if there then return there end
+  if above then place = place - 1 end
+  reaper.InsertTrackAtIndex(place, false)
+  local new = reaper.GetTrack(proj, place)
   reaper.GetSetMediaTrackInfo_String(new, "P_NAME", name, true)
   stay_in_folder(track, new)
-  if not heard then sound_alike(track, new) end
+  if not heard and not is_folder then sound_alike(track, new) end
   reaper.TrackList_AdjustWindows(false)
   return new
 end

@@ -36,7 +36,7 @@ local function lists_of(proj, task, audio, wish, found, new)
   return lists
 end
 
---- The messages of an order, its rows before it.
+--- The messages of an order, its rows before it; and the time where the new music joins.
 --- wish: task, preset, length, unit ("seconds" or "bars"), seed, text, curve, line.
 function order.messages(proj, id, wish, found, audio)
   local task = tasks[wish.task]
@@ -55,7 +55,7 @@ function order.messages(proj, id, wish, found, audio)
     { "s", wish.preset }, { "d", length_in("seconds") }, { "d", length_in("bars") }, { "d", 0 },
     { "i", wish.seed }, { "s", wish.text },
   }
-  return messages
+  return messages, new and new.seam or audio.start
 end
 
 return order

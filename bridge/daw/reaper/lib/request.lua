@@ -4,7 +4,7 @@
 local use = ...
 local region, source, bounce, stems = use("region"), use("source"), use("bounce"), use("stems")
 local order, job, spool = use("order"), use("job"), use("spool")
-local copy, placing, tasks = use("copy"), use("placing"), use("tasks")
+local copy, placing, tasks, curves = use("copy"), use("placing"), use("tasks"), use("curves")
 
 local request = {}
 request.__index = request
@@ -81,7 +81,8 @@ function TURNS.reading(self)
   if audio == nil then return fail(self, problem) end
   if not audio then return end
   self.audio = audio
-  local messages = order.messages(self.proj, self.id, self.wish, self.found, audio)
+  local messages, seam = order.messages(self.proj, self.id, self.wish, self.found, audio)
+  audio.level = audio.heard and 1 or curves.level(self.found.track, seam, audio.rate)
   self.spool, problem = spool.order(self.id, messages)
   if not self.spool then return fail(self, problem) end
   self.state, self.text = "asking", self.job.text
@@ -142,7 +143,7 @@ function TURNS.ready(self)
 end
 
 function TURNS.peaks(self)
-  if not placing.project_state(self.proj) or placing.build_peaks(self.job.clips) then
+  if not placing.project_state(self.proj) or placing.build_peaks(self.proj, self.job.clips) then
     -- What was made in place of the region lies beside it, unless it became the item's take.
     local doubled = not self.task.side and not self.audio.item
     self.state, self.notice = "done", doubled and "done: mute the original to hear it alone" or nil

@@ -73,8 +73,8 @@ function source.find(found, whole)
   if audio and whole then
     local first, last = region.bounds(item)
     local same = math.abs(first - found.start) < 1e-9 and math.abs(last - found.finish) < 1e-9
-    audio.item = same and item or nil
-    if not audio.item then return nil end
+    if not same then return nil end
+    audio.item, audio.take = item, take
   end
   return audio
 end
