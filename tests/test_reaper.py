@@ -481,6 +481,16 @@ def test_project_or_track_gone(lost: str, desk: Desk) -> None:
     assert ([track.items for track in other.tracks], other.undo) == ([[]], [])
 
 
+def test_an_item_that_is_deleted_at_once(desk: Desk) -> None:
+    """Its waveform is not drawn: REAPER has freed the file."""
+    desk.act("continue")
+    desk.done(START)
+    desk.until(lambda: len(desk.project.tracks) == 2)
+    laid(desk).track.items.clear()
+    desk.finish()
+    assert desk.reaper.console == ""
+
+
 def test_a_clip_that_is_no_audio(desk: Desk) -> None:
     """It is said, and the undo history does not know of it."""
     desk.act("continue")
