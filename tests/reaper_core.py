@@ -109,6 +109,8 @@ class Script:
         self.gfx.set = lambda red, green, blue, alpha: None
         self.gfx.rect = lambda x, y, width, height, filled: None
         self.gfx.drawstr, self.gfx.update = self.drawn.append, lambda: None
+        self.gfx.setfont = lambda number, face, size: 1
+        self.gfx.measurestr = lambda text: (7 * len(text), 12)
         self.lua.globals().gfx = self.gfx
 
     def begin(self) -> None:

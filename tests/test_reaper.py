@@ -669,6 +669,16 @@ def test_the_window_by_typing(desk: Desk) -> None:
     assert desk.make()[6:10] == [7.5, 0.0, 99, "a, b"]
 
 
+def test_a_long_message_is_shown_whole(desk: Desk) -> None:
+    """It is broken between words and the folders of a path; no line is wider than the window."""
+    script = window(desk)
+    press(desk, script, RETURN)
+    text = "region: too short; the clip is kept: " + "/a folder/another" * 10 + ".wav"
+    desk.answer("/segue/error", "bad-region", text)
+    desk.until(lambda: "".join(script.drawn).endswith(text))
+    assert max(7 * len(each) for each in script.drawn) <= 460 - 12
+
+
 def test_one_job_at_a_time(desk: Desk) -> None:
     """Return does nothing while a job runs."""
     script = window(desk)
