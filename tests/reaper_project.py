@@ -89,6 +89,27 @@ class Item:
 
 
 @dataclass(eq=False)
+class Send:
+    """Of a track, to another one."""
+
+    to: Track
+    info: dict[str, float] = field(
+        default_factory=lambda: {
+            "B_MUTE": 0.0,
+            "B_PHASE": 0.0,
+            "B_MONO": 0.0,
+            "D_VOL": 1.0,
+            "D_PAN": 0.0,
+            "D_PANLAW": -1.0,
+            "I_SENDMODE": 0.0,
+            "I_SRCCHAN": 0.0,
+            "I_DSTCHAN": 0.0,
+            "I_MIDIFLAGS": 0.0,
+        }
+    )
+
+
+@dataclass(eq=False)
 class Track:
     """A track; `razor` as P_RAZOREDITS has it."""
 
@@ -98,6 +119,7 @@ class Track:
     items: list[Item] = field(default_factory=list)
     effects: list[str] = field(default_factory=list)
     instrument: int = -1
+    sends: list[Send] = field(default_factory=list)
     envelopes: list[Envelope] = field(default_factory=list)
     info: dict[str, float] = field(
         default_factory=lambda: {
@@ -111,6 +133,7 @@ class Track:
             "B_PHASE": 0.0,
             "I_NCHAN": 2.0,
             "I_FXEN": 1.0,
+            "B_MAINSEND": 1.0,
             "I_SELECTED": 0.0,
             "I_FOLDERDEPTH": 0.0,
         }

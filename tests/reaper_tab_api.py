@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.reaper_core import Reaper, at, documented, whole
-from tests.reaper_project import Item, Project, Source, Take, Track
+from tests.reaper_project import Item, Project, Send, Source, Take, Track
 
 RENDER_NOW = 42230
 
@@ -179,6 +179,35 @@ def _copy_effect(
     assert not move
     reaper.changed(track.project, "effect")
     reaper.valid(to, Track).effects.insert(to_index, track.effects[index])
+
+
+@documented("GetTrackNumSends")
+def _count_sends(reaper: Reaper, track: Any, category: int) -> int:
+    assert category == 0
+    return len(reaper.valid(track, Track).sends)
+
+
+@documented("CreateTrackSend")
+def _create_send(reaper: Reaper, track: Any, to: Any) -> int:
+    reaper.changed(reaper.valid(track, Track).project, "send")
+    track.sends.append(Send(reaper.valid(to, Track)))
+    return len(track.sends) - 1
+
+
+@documented("GetTrackSendInfo_Value")
+def _send_value(reaper: Reaper, track: Any, category: int, index: int, name: str) -> Any:
+    send = reaper.valid(track, Track).sends[whole(index)]
+    return send.to if name == "P_DESTTRACK" else send.info[name]
+
+
+@documented("SetTrackSendInfo_Value")
+def _set_send_value(
+    reaper: Reaper, track: Any, category: int, index: int, name: str, value: float
+) -> bool:
+    reaper.changed(reaper.valid(track, Track).project, name)
+    assert name in track.sends[whole(index)].info
+    track.sends[whole(index)].info[name] = float(value)
+    return True
 
 
 @documented("time_precise")

@@ -23,7 +23,7 @@ from tests.reaper_desk import (
     carrying,
     write_wav,
 )
-from tests.reaper_double import Envelope, Item, Project, Script, Source, Take
+from tests.reaper_double import Envelope, Item, Project, Script, Send, Source, Take
 from tests.recorder import FRAMES, SAMPLE_RATE, Recorder, serving, write_noise
 from tests.test_bridge_server import start_server
 from tests.wire import ended
@@ -302,6 +302,23 @@ def test_the_track_below(desk: Desk) -> None:
     assert [made.info[name] for name in ("D_VOL", "D_PAN", "I_FOLDERDEPTH")] == [0.5, -0.3, -1.0]
     assert desk.track.info["I_FOLDERDEPTH"] == 0.0
     assert sources(item)[0].path != sources(item)[1].path
+
+
+def test_the_track_below_goes_where_the_track_goes(desk: Desk) -> None:
+    """To the same buses, as loudly, and only past them if the track does."""
+    reverb = desk.project.track("Reverb")
+    desk.track.sends = [Send(reverb), Send(reverb)]
+    desk.track.sends[1].info |= {"D_VOL": 0.25, "I_SENDMODE": 3.0}
+    desk.track.info["B_MAINSEND"] = 0.0
+    desk.act("continue")
+    desk.done(START)
+    desk.finish()
+    made = desk.project.tracks[1]
+    assert [(each.to, each.info) for each in made.sends] == [
+        (reverb, each.info) for each in desk.track.sends
+    ]
+    assert made.info["B_MAINSEND"] == 0.0
+    assert desk.project.changes_outside == []
 
 
 def test_a_second_try_with_another_fade(desk: Desk) -> None:

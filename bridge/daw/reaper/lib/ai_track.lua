@@ -1,11 +1,16 @@
 -- Segue: placed by `segue install`, which replaces it: changes are lost.
--- The track for what Segue makes: directly below the track it was made from, sounding alike.
+-- The track for what Segue makes: beside the track it was made from, sounding alike.
 
 local ai_track = {}
 
 local LIKE = {
   "D_VOL", "I_PANMODE", "D_PAN", "D_WIDTH", "D_DUALPANL", "D_DUALPANR", "D_PANLAW", "B_PHASE",
   "I_NCHAN", "I_FXEN",
+}
+local SENDS = 0 -- not receives or hardware outputs
+local SEND_LIKE = {
+  "B_MUTE", "B_PHASE", "B_MONO", "D_VOL", "D_PAN", "D_PANLAW", "I_SENDMODE", "I_SRCCHAN",
+  "I_DSTCHAN", "I_MIDIFLAGS",
 }
 
 function ai_track.name(track)
@@ -20,6 +25,19 @@ local function stay_in_folder(track, new)
   if depth < 0 then
     reaper.SetMediaTrackInfo_Value(track, "I_FOLDERDEPTH", 0)
     reaper.SetMediaTrackInfo_Value(new, "I_FOLDERDEPTH", depth)
+  end
+end
+
+--- To the same parent or not, and the same buses: a reverb is to go on too.
+local function go_alike(track, new)
+  local to_parent = reaper.GetMediaTrackInfo_Value(track, "B_MAINSEND")
+  reaper.SetMediaTrackInfo_Value(new, "B_MAINSEND", to_parent)
+  for index = 0, reaper.GetTrackNumSends(track, SENDS) - 1 do
+    local function value(name) return reaper.GetTrackSendInfo_Value(track, SENDS, index, name) end
+    local made = reaper.CreateTrackSend(new, value("P_DESTTRACK"))
+    for _, name in ipairs(SEND_LIKE) do
+      reaper.SetTrackSendInfo_Value(new, SENDS, made, name, value(name))
+    end
   end
 end
 
@@ -57,6 +75,7 @@ function ai_track.beside(proj, track, heard)
   local new = reaper.GetTrack(proj, place)
   reaper.GetSetMediaTrackInfo_String(new, "P_NAME", name, true)
   stay_in_folder(track, new)
+  if heard or not is_folder then go_alike(track, new) end
   if not heard and not is_folder then sound_alike(track, new) end
   reaper.TrackList_AdjustWindows(false)
   return new
