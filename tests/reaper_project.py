@@ -79,6 +79,7 @@ class Item:
             "D_LENGTH": 0.0,
             "D_VOL": 1.0,
             "B_MUTE": 0.0,
+            "B_ALLTAKESPLAY": 0.0,
             "B_LOOPSRC": 1.0,
             "D_FADEINLEN": 0.01,
             "D_FADEOUTLEN": 0.01,

@@ -56,6 +56,7 @@ def add_second_item(item: Item) -> None:
 TOUCHED: dict[str, Callable[[Item], object]] = {
     "gain": lambda item: item.info.update(D_VOL=0.5),
     "mute": lambda item: item.info.update(B_MUTE=1.0),
+    "all takes": lambda item: item.info.update(B_ALLTAKESPLAY=1.0),
     "take gain": lambda item: item.takes[0].info.update(D_VOL=2.0),
     "rate": lambda item: item.takes[0].info.update(D_PLAYRATE=1.01),
     "pitch": lambda item: item.takes[0].info.update(D_PITCH=1.0),

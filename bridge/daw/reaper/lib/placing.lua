@@ -35,42 +35,43 @@ local function add_take(item, clip, name)
   return take
 end
 
-local function new_item(track, position, length)
+local function new_item(track, start, length)
   local item = reaper.AddMediaItemToTrack(track)
   for name, value in pairs({
-    D_POSITION = math.max(position, 0), D_LENGTH = length + math.min(position, 0), B_LOOPSRC = 0,
-    D_FADEINLEN = 0, D_FADEOUTLEN = 0,
+    D_POSITION = start, D_LENGTH = length, B_LOOPSRC = 0, D_FADEINLEN = 0, D_FADEOUTLEN = 0,
   }) do
     reaper.SetMediaItemInfo_Value(item, name, value)
   end
   return item
 end
 
---- Begin an item earlier, and leave what its takes play where it is.
-local function widen(item, position)
-  local start, finish = region.bounds(item)
-  if position >= start then return end
+--- Let an item reach from `position` to `finish` at least; what its takes play stays where it is.
+local function make_room(item, position, finish)
+  local start, last = region.bounds(item)
+  local earlier = math.max(start - position, 0)
   for index = 0, reaper.CountTakes(item) - 1 do
     local take = reaper.GetTake(item, index)
     local offset = reaper.GetMediaItemTakeInfo_Value(take, "D_STARTOFFS")
-    reaper.SetMediaItemTakeInfo_Value(take, "D_STARTOFFS", offset - (start - position))
+    reaper.SetMediaItemTakeInfo_Value(take, "D_STARTOFFS", offset - earlier)
   end
-  reaper.SetMediaItemInfo_Value(item, "D_POSITION", position)
-  reaper.SetMediaItemInfo_Value(item, "D_LENGTH", finish - position)
+  reaper.SetMediaItemInfo_Value(item, "D_POSITION", start - earlier)
+  reaper.SetMediaItemInfo_Value(item, "D_LENGTH", math.max(last, finish) - (start - earlier))
 end
 
---- The item of an earlier try, with room for this one: both at once are not to be heard.
-local function earlier_item(track, position, length)
+--- The item of an earlier try at this place: both at once are not to be heard.
+local function earlier_item(track, position)
   for index = 0, reaper.CountTrackMediaItems(track) - 1 do
     local item = reaper.GetTrackMediaItem(track, index)
-    if math.abs(region.bounds(item) - math.max(position, 0)) < SAME_PLACE then
-      widen(item, math.max(position, 0))
-      local start, finish = region.bounds(item)
-      local longer = math.max(finish, position + length) - start
-      reaper.SetMediaItemInfo_Value(item, "D_LENGTH", longer)
-      return item
-    end
+    if math.abs(region.bounds(item) - position) < SAME_PLACE then return item end
   end
+end
+
+local function item_on(track, position, length)
+  local start = math.max(position, 0)
+  local item = earlier_item(track, start)
+  if not item then return new_item(track, start, length + math.min(position, 0)) end
+  make_room(item, start, position + length)
+  return item
 end
 
 --- The item that a clip replaces, if it and the take it was made from are still there; the clip
@@ -92,7 +93,7 @@ local function target(plan)
   local track = ai_track.beside(plan.proj, plan.track, audio.heard)
   local position = exact(audio.start + first.start - audio.start_seconds, audio.rate)
   local length = reaper.GetMediaSourceLength(first.source)
-  item = earlier_item(track, position, length) or new_item(track, position, length)
+  item = item_on(track, position, length)
   return item, region.bounds(item) - position, audio.level
 end
 
