@@ -567,7 +567,7 @@ def test_no_spool(desk: Desk) -> None:
     assert desk.reaper.console == "Segue: Segue is not there: start it with `segue up`\n"
 
 
-ABSENT = "Segue is not there: start it with `segue up`; this waits"
+UNATTENDED = "Segue does not answer: start `segue up`, or start it anew; this waits"
 
 
 def test_segue_is_started_late(desk: Desk) -> None:
@@ -575,7 +575,7 @@ def test_segue_is_started_late(desk: Desk) -> None:
     and its order waits."""
     desk.act("continue")
     desk.until(lambda: desk.reaper.clock > 20.0)
-    assert desk.reaper.console == f"Segue: {ABSENT}\n"
+    assert desk.reaper.console == f"Segue: {UNATTENDED}\n"
     with segue(desk, Recorder()):
         desk.finish()
     assert len(laid(desk).takes) == 1
@@ -590,7 +590,7 @@ def test_a_spool_that_dies(desk: Desk) -> None:
         with carrying(desk.spool, bridge.port):
             press(desk, script, RETURN)
             desk.until(lambda: "optimizing" in script.drawn)
-        desk.until(lambda: ABSENT in script.drawn)
+        desk.until(lambda: UNATTENDED in "".join(script.drawn))
         with carrying(desk.spool, bridge.port):
             desk.until(lambda: "optimizing" in script.drawn)
             gate.set()

@@ -59,7 +59,8 @@ def test_any_text_survives_a_line(text: str) -> None:
         ("/segue/a\td\tten", "could not convert"),
         ("/segue/a\tb\tx", "type tag b"),
         ("/other\ts\tx", "only what begins with /segue/ is sent"),
-        ("/spool/join\tsd\tx\t1", "takes a path, two numbers"),
+        ("/spool/join\tsd\tx\t1", "takes a path, two finite numbers"),
+        ("/spool/join\tsdds\tx\tnan\t1\ty", "takes a path, two finite numbers"),
         ("", "an order has 1 to"),
     ],
 )

@@ -9,6 +9,7 @@ No files, sockets or clock here: texts and datagrams go in, things to do come ou
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass
 from enum import Enum
@@ -200,5 +201,6 @@ def _step(order_id: str, line: str) -> Step:
         raise ValueError(f"{address}: only what begins with /segue/ is sent")
     match [value for _, value in arguments]:
         case [str(path), float(start), float(length), *channels] if channels:
-            return Join(order_id, path, start, length, tuple(map(str, channels)))
-    raise ValueError(f"{JOIN} takes a path, two numbers (d) and at least one file")
+            if math.isfinite(start) and math.isfinite(length):
+                return Join(order_id, path, start, length, tuple(map(str, channels)))
+    raise ValueError(f"{JOIN} takes a path, two finite numbers (d) and at least one file")

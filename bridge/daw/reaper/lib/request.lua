@@ -97,7 +97,7 @@ local ENDS = {
 function TURNS.asking(self)
   for _, message in ipairs(self.spool:answers()) do self.job:hear(message) end
   local attended = self.spool:attended(reaper.time_precise())
-  self.notice = not attended and spool.ABSENT .. "; this waits" or self.job.waiting
+  self.notice = not attended and spool.UNATTENDED or self.job.waiting
   self.fraction, self.text = self.job.fraction, self.notice or self.job.text
   local ending = ENDS[self.job.state]
   if ending then ending(self) end

@@ -11,7 +11,9 @@ spool.__index = spool
 
 local PATIENCE = 5 -- seconds
 
-spool.ABSENT = "Segue is not there: start it with `segue up`"
+local ABSENT = "Segue is not there: start it with `segue up`"
+-- Or the part of it that looks into the folder has ended, as its terminal says.
+spool.UNATTENDED = "Segue does not answer: start `segue up`, or start it anew; this waits"
 
 function spool.folder()
   local chosen = os.getenv("SEGUE_SPOOL")
@@ -23,7 +25,7 @@ end
 function spool.order(id, messages)
   local stem = spool.folder() .. "/" .. id
   local file = io.open(stem .. ".part", "wb")
-  if not file then return nil, spool.ABSENT end
+  if not file then return nil, ABSENT end
   local lines = {}
   for place, message in ipairs(messages) do lines[place] = line.write(message) end
   local written = file:write(table.concat(lines)) and file:flush()
