@@ -377,6 +377,7 @@ def test_what_was_rendered_goes_through_no_effects_again(desk: Desk) -> None:
     desk.finish()
     made = desk.project.tracks[1]
     assert (made.name, made.effects, made.info["D_VOL"]) == ("AI, as heard: Track 1", [], 1.0)
+    assert list((desk.project.folder / "Segue" / "in").iterdir()) == []
     assert laid(desk).info["D_POSITION"] == 7.5
 
 

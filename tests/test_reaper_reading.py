@@ -164,6 +164,22 @@ def test_a_full_disk(desk: Desk) -> None:
     assert list((desk.project.folder / "Segue" / "in").iterdir()) == []
 
 
+@pytest.mark.parametrize("end", ["done", "error"])
+def test_what_was_read_for_a_job_goes_with_it(end: str, desk: Desk) -> None:
+    """The project keeps the clip alone; a file of the producer's own is never removed."""
+    for gain in (0.5, 1.0):
+        desk.item.info["D_VOL"] = gain
+        desk.act("continue")
+        desk.order()
+        if end == "done":
+            desk.done(0.0)
+        else:
+            desk.answer("/segue/error", "bad-region", "silence")
+        desk.finish()
+    assert list((desk.project.folder / "Segue" / "in").iterdir()) == []
+    assert desk.file.exists()
+
+
 def test_a_track_removed_while_it_is_read(desk: Desk) -> None:
     """It is said, and nothing stays open."""
     desk.item.info["D_VOL"] = 0.5

@@ -90,7 +90,7 @@ function bounce:step()
   end
   self:stop()
   return { path = self.path, start_seconds = 0, length = self.frames / self.rate,
-    start = self.start, rate = self.rate }
+    start = self.start, rate = self.rate, written = true }
 end
 
 return bounce

@@ -40,9 +40,15 @@ function request.new(wish)
   }, request)
 end
 
+--- The job is over for Segue's side too: what was written only for it goes.
+local function clean_up(self)
+  if self.spool then self.spool:close() end
+  if self.audio and self.audio.written then os.remove(self.audio.path) end
+end
+
 local function fail(self, text)
   self.state, self.text, self.notice = "failed", text, text
-  if self.spool then self.spool:close() end
+  clean_up(self)
 end
 
 local function kept(self, why)
@@ -138,7 +144,7 @@ function TURNS.ready(self)
     title = ("%s, seed %d"):format(self.wish.preset, self.job.seed),
   })
   if not placed then return kept(self, trouble) end
-  self.spool:close()
+  clean_up(self)
   self.state, self.text, self.fraction = "peaks", "drawing its waveform", 1
 end
 

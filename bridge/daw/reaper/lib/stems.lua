@@ -82,7 +82,7 @@ function stems.render(proj, found, folder, name)
   if not file then return nil, "REAPER rendered nothing: " .. tostring(problem) end
   file:close()
   return { path = path, start_seconds = 0, length = finish - start, start = start, rate = rate,
-    heard = true }
+    heard = true, written = true }
 end
 
 return stems
