@@ -233,6 +233,8 @@ def _get_state(reaper: Reaper, section: str, key: str) -> str:
 @documented("SetExtState")
 def _set_state(reaper: Reaper, section: str, key: str, value: str, persist: bool) -> None:
     reaper.states[section, key] = value
+    if persist:
+        reaper.lasting.add((section, key))
 
 
 @documented("GetUserInputs")

@@ -279,7 +279,7 @@ def test_what_replaces_a_part_lies_beside_it(desk: Desk) -> None:
     script = window(desk)
     press(desk, script, RETURN)
     desk.done(START)
-    desk.until(lambda: "done: mute the original to hear it alone" in script.drawn)
+    desk.until(lambda: "done: mute what lies under it to hear it alone" in script.drawn)
     assert (laid(desk).info["D_POSITION"], len(desk.item.takes)) == (4.0, 1)
 
 
@@ -558,6 +558,46 @@ def test_a_script_that_ends_stops_its_job(desk: Desk) -> None:
     desk.order()
     desk.reaper.scripts[0].end()
     assert list(desk.spool.iterdir()) == []
+
+
+def test_reaper_crashes(desk: Desk) -> None:
+    """The job goes on; the next REAPER says once where its clip is, and places nothing."""
+    desk.act("continue")
+    desk.order()
+    desk.reaper.crash()
+    assert "kept" not in "".join(window(desk).drawn)
+    desk.reaper.crash()
+    desk.done(START)
+    kept = desk.folder / "server" / "clip.wav"
+    said = f"REAPER ended before its clip was placed; the clip is kept: {kept}"
+    assert said in "".join(window(desk).drawn)
+    assert said not in "".join(window(desk).drawn)
+    assert (list(desk.spool.iterdir()), len(desk.project.tracks)) == ([], 1)
+
+
+def test_a_crash_is_no_matter_of_other_scripts(desk: Desk) -> None:
+    """A job that runs in this REAPER is its own script's, whatever else begins."""
+    desk.act("continue")
+    desk.order()
+    desk.done(START)
+    desk.reaper.run(SCRIPTS / "segue_vary.lua")
+    desk.until(lambda: len(desk.project.tracks) == 2)
+    assert desk.reaper.console == ""
+
+
+def test_two_reapers_at_once(desk: Desk) -> None:
+    """Through one spool: each gets its own clip."""
+    other = Desk(desk.folder / "other")
+    with segue(desk, Recorder()):
+        for each, seed in ((desk, 1), (other, 2)):
+            each.act("continue", seed=seed)
+        desk.finish()
+        other.finish()
+    names = [laid(each).takes[0].name for each in (desk, other)]
+    assert names == ["continue, seed 1", "continue, seed 2"]
+    paths = [Path(sources(laid(each))[0].path) for each in (desk, other)]
+    assert [path.parent.parent for path in paths] == [desk.project.folder, other.project.folder]
+    assert paths[0].read_bytes() != paths[1].read_bytes()
 
 
 def test_no_spool(desk: Desk) -> None:

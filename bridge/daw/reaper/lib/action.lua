@@ -3,7 +3,7 @@
 
 local use = ...
 local loop, settings, request, tasks = use("loop"), use("settings"), use("request"), use("tasks")
-local say = use("say")
+local say, leftover = use("say"), use("leftover")
 
 local function wish_for(task)
   local wish = settings.load()
@@ -12,6 +12,8 @@ local function wish_for(task)
 end
 
 return function(task)
+  local left = leftover.notice()
+  if left then say(left) end
   local asked, problem = request.new(wish_for(task))
   if not asked then return say(problem) end
   local mark, told = settings.stop_mark(), nil

@@ -60,6 +60,13 @@ local HEARD = {
   end,
 }
 
+--- Where its clips are.
+function job:paths()
+  local paths = {}
+  for place, clip in ipairs(self.clips) do paths[place] = clip.path end
+  return table.concat(paths, ", ")
+end
+
 --- Take an answer; one of another job, or after the end, changes nothing.
 function job:hear(message)
   local heard = HEARD[message.address]

@@ -3,8 +3,10 @@
 
 local use = ...
 local region, source, bounce, stems = use("region"), use("source"), use("bounce"), use("stems")
-local order, job, spool = use("order"), use("job"), use("spool")
+local order, job, spool, leftover = use("order"), use("job"), use("spool"), use("leftover")
 local copy, placing, tasks, curves = use("copy"), use("placing"), use("tasks"), use("curves")
+
+local DOUBLED = "done: mute what lies under it to hear it alone"
 
 local request = {}
 request.__index = request
@@ -42,7 +44,10 @@ end
 
 --- The job is over for Segue's side too: what was written only for it goes.
 local function clean_up(self)
-  if self.spool then self.spool:close() end
+  if self.spool then
+    self.spool:close()
+    leftover.finish(self.id)
+  end
   if self.audio and self.audio.written then os.remove(self.audio.path) end
 end
 
@@ -52,9 +57,7 @@ local function fail(self, text)
 end
 
 local function kept(self, why)
-  local paths = {}
-  for place, clip in ipairs(self.job.clips) do paths[place] = clip.path end
-  fail(self, ("%s; the clip is kept: %s"):format(why, table.concat(paths, ", ")))
+  fail(self, ("%s; the clip is kept: %s"):format(why, self.job:paths()))
 end
 
 --- The audio, false while it is being read, nil and a problem.
@@ -91,6 +94,7 @@ function TURNS.reading(self)
   audio.level = audio.heard and 1 or curves.level(self.found.track, seam, audio.rate)
   self.spool, problem = spool.order(self.id, messages)
   if not self.spool then return fail(self, problem) end
+  leftover.begin(self.id)
   self.state, self.text = "asking", self.job.text
 end
 
@@ -152,7 +156,7 @@ function TURNS.peaks(self)
   if not placing.project_state(self.proj) or placing.build_peaks(self.proj, self.job.clips) then
     -- What was made in place of the region lies beside it, unless it became the item's take.
     local doubled = not self.task.side and not self.audio.item
-    self.state, self.notice = "done", doubled and "done: mute the original to hear it alone" or nil
+    self.state, self.notice = "done", doubled and DOUBLED or nil
     self.text = self.notice or "done"
   end
 end

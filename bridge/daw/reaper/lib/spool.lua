@@ -21,20 +21,26 @@ function spool.folder()
   return (os.getenv("USERPROFILE") or os.getenv("HOME") or ".") .. "/.segue/spool"
 end
 
+--- The order of an id, wherever it came from.
+function spool.of(id)
+  return setmetatable({ stem = spool.folder() .. "/" .. id, read = 0 }, spool)
+end
+
 --- Leave an order of these messages; nil and what to do where there is no such folder.
 function spool.order(id, messages)
-  local stem = spool.folder() .. "/" .. id
-  local file = io.open(stem .. ".part", "wb")
+  local self = spool.of(id)
+  local part = self.stem .. ".part"
+  local file = io.open(part, "wb")
   if not file then return nil, ABSENT end
   local lines = {}
   for place, message in ipairs(messages) do lines[place] = line.write(message) end
   local written = file:write(table.concat(lines)) and file:flush()
   file:close()
-  if not (written and os.rename(stem .. ".part", stem .. ".order")) then
-    os.remove(stem .. ".part")
+  if not (written and os.rename(part, self.stem .. ".order")) then
+    os.remove(part)
     return nil, "cannot write into " .. spool.folder()
   end
-  return setmetatable({ stem = stem, read = 0 }, spool)
+  return self
 end
 
 --- The answers that have come since; an empty list most of the time.

@@ -3,6 +3,7 @@
 
 local use = ...
 local form, settings, request, say = use("form"), use("settings"), use("request"), use("say")
+local leftover = use("leftover")
 
 local window = {}
 window.__index = window
@@ -16,7 +17,8 @@ local HELP = "arrows: choose   e: type   Return: make music   Esc: stop, close"
 function window.new()
   gfx.init("Segue", WIDTH, HEIGHT)
   gfx.setfont(1, "Arial", 16) -- REAPER's own knows ASCII alone
-  return setmetatable({ wish = settings.load(), at = 1, text = HELP, pressed = false }, window)
+  local text = leftover.notice() or HELP
+  return setmetatable({ wish = settings.load(), at = 1, text = text, pressed = false }, window)
 end
 
 local function edit(self)
