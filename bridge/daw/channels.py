@@ -28,7 +28,10 @@ def join_channels(
     start, frames = round(start_seconds * rate), round(length_seconds * rate)
     if start < 0 or frames <= 0 or any(start + frames > info.frames for info in infos):
         raise SegueError(Code.BAD_REGION, "length_seconds: the region goes beyond its files")
-    read = [soundfile.read(str(p), frames, start, dtype="float64")[0] for p in channels]
+    try:
+        read = [soundfile.read(str(p), frames, start, dtype="float64")[0] for p in channels]
+    except (OSError, soundfile.SoundFileError) as error:
+        raise SegueError(Code.NOT_AUDIO, f"channels: a file cannot be read: {error}") from error
     subtype = infos[0].subtype if infos[0].subtype in ("PCM_16", "PCM_24") else "FLOAT"
     try:
         soundfile.write(str(out), np.column_stack(read), rate, subtype=subtype, format="WAV")

@@ -9,6 +9,7 @@ No files, sockets or clock here: texts and datagrams go in, things to do come ou
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass
 from enum import Enum
@@ -84,6 +85,7 @@ class _Order:
     again_at: float
     stage: Stage = Stage.ASKED
     answered: bool = False
+    incomplete: bool = False  # rows got lost since it was last sent, so it was refused
     told: str = ""  # the last text of a WAITING
     fraction: float = -1.0  # of the last progress that was passed on, and its stage
     working: str = ""
@@ -121,6 +123,7 @@ class Spool:
             if order.stage is Stage.ENDED or now < order.again_at:
                 continue
             steps += order.sends
+            order.incomplete = False
             if not order.answered:
                 steps += _wait(order_id, order, UNANSWERED)
             order.again_at = now + RETRY_SECONDS
@@ -151,7 +154,9 @@ def _heard(order_id: str, order: _Order, message: osc.Message, now: float) -> li
     match message:
         case osc.Message("/segue/rows/missing"):
             order.again_at = now + MISSING_SECONDS
-            order.answered = True
+            order.answered = order.incomplete = True
+            return []
+        case osc.Message("/segue/error", (_, Code.BAD_REQUEST, _)) if order.incomplete:
             return []
         case osc.Message("/segue/error", (_, code, str(text))) if code in MAY_PASS:
             order.answered = True
@@ -196,5 +201,6 @@ def _step(order_id: str, line: str) -> Step:
         raise ValueError(f"{address}: only what begins with /segue/ is sent")
     match [value for _, value in arguments]:
         case [str(path), float(start), float(length), *channels] if channels:
-            return Join(order_id, path, start, length, tuple(map(str, channels)))
-    raise ValueError(f"{JOIN} takes a path, two numbers (d) and at least one file")
+            if math.isfinite(start) and math.isfinite(length):
+                return Join(order_id, path, start, length, tuple(map(str, channels)))
+    raise ValueError(f"{JOIN} takes a path, two finite numbers (d) and at least one file")

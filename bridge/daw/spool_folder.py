@@ -15,6 +15,7 @@ POLL_SECONDS = 0.05
 MAX_ORDER_BYTES = 4 * 1024 * 1024
 MAX_AGE_SECONDS = 24 * 3600.0  # of an order that nobody came back for
 ORDER, ANSWERS, JOINED = ".order", ".answers", ".wav"
+PING = ".ping"  # left by a script that wants to know whether we are there: we take it away
 
 
 class SpoolFolder:
@@ -48,11 +49,13 @@ class SpoolFolder:
                 self._do(self._spool.hear(data, now))
 
     def _look(self, now: float, wall: float) -> None:
+        for path in self._folder.glob(f"*{PING}"):
+            _remove(path)
         found = {path.stem: path for path in self._folder.glob(f"*{ORDER}")}
         for order_id in self._known - found.keys():
             self._do(self._spool.forget(order_id))
             for ending in (ANSWERS, JOINED):
-                (self._folder / f"{order_id}{ending}").unlink(missing_ok=True)
+                _remove(self._folder / f"{order_id}{ending}")
         for order_id in found.keys() - self._known:
             if ID.fullmatch(order_id):
                 self._take(order_id, found[order_id], now, wall)
@@ -61,7 +64,10 @@ class SpoolFolder:
     def _take(self, order_id: str, path: Path, now: float, wall: float) -> None:
         try:
             stat = path.stat()
-            if wall - stat.st_mtime > MAX_AGE_SECONDS or self._has_ended(path):
+            if wall - stat.st_mtime > MAX_AGE_SECONDS:
+                _remove(path)  # and next time, when it is missed, what belongs to it
+                return
+            if self._has_ended(path):
                 return
             with path.open(encoding="utf-8", newline="\n") as file:
                 text = file.read(MAX_ORDER_BYTES)
@@ -105,3 +111,8 @@ class SpoolFolder:
             self._append(step.id, failed(step.id, error.code, error.text).line)
             return False
         return True
+
+
+def _remove(path: Path) -> None:
+    with suppress(OSError):  # gone already; or, on Windows, its script is reading it
+        path.unlink()
