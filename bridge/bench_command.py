@@ -99,8 +99,26 @@ def _served(model: str, region: Path, out: Path, repeat: int, queue: int, *, qui
         options = ("--model", model, "--data", data)
         with (out / "server.log").open("w", encoding="utf-8") as log:
             served = serve_clips(options, order, 1 + repeat, queue, log, resident_mib)
+    _draw_queue(served.queued, out)
     typer.echo(f"the server's first clip: {served.first_sound:.4g} s after its start")
     return served
+
+
+def _draw_queue(ends: tuple[float, ...], out: Path) -> None:
+    from segue.export.evaluation.tables import Line, draw_lines
+
+    if not ends:
+        return
+    x = tuple(float(i + 1) for i in range(len(ends)))
+    even = tuple(i * ends[-1] / len(ends) for i in x)
+    draw_lines(
+        (Line(label="measured", x=x, y=ends), Line(label="all alike", x=x, y=even)),
+        out / "bench-queue.png",
+        title="A queue of short clips",
+        x_label="clips",
+        y_label="s from asking to the last of them",
+        log_x=False,
+    )
 
 
 def _in_a_worker(work: Callable[[], list[Table]]) -> list[Table]:

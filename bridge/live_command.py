@@ -35,12 +35,13 @@ def register(app: typer.Typer) -> None:
 
 def live_port() -> int:
     """Where the script in Live listens: as its file says, else its usual port."""
-    import platformdirs
     from pydantic import TypeAdapter, ValidationError
 
-    folder = platformdirs.user_runtime_path("segue", appauthor=False)
+    from segue.bridge.port_file import default_path
+
+    path = default_path().with_name("live.json")
     try:
-        said = TypeAdapter(dict[str, int]).validate_json((folder / "live.json").read_bytes())
+        said = TypeAdapter(dict[str, int]).validate_json(path.read_bytes())
         return said["osc_port"]
     except (OSError, ValidationError, KeyError):
         return OWN_PORT

@@ -19,7 +19,8 @@ GET = ord("G")  # no length of a packet and no SLIP begins with it
 MAX_HEAD_BYTES = 8192
 # As the server does: a page that rebinds a name of its own to this machine gives itself away.
 OWN_HOST = re.compile(r"(127\.0\.0\.1|localhost|\[::1\])(:[0-9]{1,5})?", re.IGNORECASE)
-ATTRIBUTES = ("FULL_PATH", "CONTENTS", "TYPE", "ACCESS", "DESCRIPTION")
+# Of OSCQuery's, those that may be asked for; no address here has a value or a range to tell.
+ATTRIBUTES = ("FULL_PATH", "CONTENTS", "TYPE", "ACCESS", "DESCRIPTION", "VALUE", "RANGE")
 ACCESS = {Direction.TO_DAW: 1, Direction.TO_SEGUE: 2}  # to be read, to be written; 3 is both
 
 _END_OF_HEAD = b"\r\n\r\n"

@@ -18,6 +18,7 @@ from segue.export.packed import check_mel
 from segue.presets.vocabulary import Code, SegueError
 from segue.server.ditto.decoder import Decoder, DecoderConfig
 from segue.server.ditto.mel import MelConfig, filterbank, log_mel, magnitudes, mid_side
+from segue.server.ditto.stft import lengths
 from segue.server.ditto.weights import load_decoder, save_decoder
 
 RESOLUTIONS = (512, 1024, 4096)
@@ -110,8 +111,8 @@ def _mel_error(a: Tensor, b: Tensor, config: MelConfig) -> Tensor:
 
 
 def magnitude_loss(model: Decoder, magnitude: Tensor, real: Tensor) -> Tensor:
-    """Distance of the network's magnitudes (rows, frames, bins) to those of (rows, samples)."""
-    truth = model.stft(real).square().sum(-1).add(1e-12).sqrt()
+    """Distance of the network's magnitudes (rows, frames, places) to those of (rows, samples)."""
+    truth = model.stft.in_a_row(lengths(model.stft(real)))
     return _log_error(magnitude, truth) + (magnitude - truth).abs().sum() / truth.sum()
 
 

@@ -42,7 +42,7 @@ __all__ = [
 MAX_NEW_SECONDS = 180.0
 MAX_CONTROLS = 8
 MAX_SEED = 2**31 - 1  # an OSC int32
-MAX_SEEDS = 16
+MAX_SEEDS = 64
 MAX_GUIDANCE = 4.0
 
 Seed = Annotated[int, Field(ge=0, le=MAX_SEED, strict=True)]

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
-from segue.presets.vocabulary import SegueError
+from segue.presets.vocabulary import Request, SegueError
 from segue.server.audio_file import Waveform, write_wav
+from segue.server.clip import Clip
+from segue.server.overlay import has_overlay, overlays
 
 # An id has no "~", so `take~2.wav` is never another job's clip.
 
@@ -31,3 +35,26 @@ def write_all(waves: dict[Path, Waveform]) -> None:
         for path in written:
             path.unlink(missing_ok=True)
         raise
+
+
+def write_clips(
+    request: Request, clip: Clip, waves: Sequence[Waveform], path: Path, start_seconds: float
+) -> dict[str, Any]:
+    """The best clip at `path`, its variations and overlays beside it; what a result says of them.
+
+    start_seconds: where the clips belong on the timeline. Raises SegueError(DISK).
+    """
+    paths = [path, *(variation(path, i) for i in range(2, len(waves) + 1))]
+    files = dict(zip(paths, waves, strict=True))
+    told: dict[str, Any] = {"path": str(path), "variations": tuple(map(str, paths[1:]))}
+    if request.settings.overlay and has_overlay(request.place):
+        made, first = overlays(clip, waves)
+        over = [overlay_path(each) for each in paths]
+        files |= dict(zip(over, made, strict=True))
+        told |= {
+            "overlay_path": str(over[0]),
+            "overlay_start_seconds": start_seconds + first / clip.wave.sample_rate,
+            "variation_overlays": tuple(map(str, over[1:])),
+        }
+    write_all(files)
+    return told

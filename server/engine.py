@@ -7,10 +7,9 @@ from collections import OrderedDict
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass, field, replace
-from functools import cache, partial
+from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 
 import numpy as np
 import torch
@@ -30,17 +29,14 @@ from segue.presets.vocabulary import (
     State,
 )
 from segue.server.audio_file import Waveform, cut_off_db, read_region, write_wav
-from segue.server.clip import Clip, Gap, lay_out
-from segue.server.clip_files import overlay_path, variation, write_all
-from segue.server.ditto.canvas import Canvas
+from segue.server.clip import Clip, lay_out
+from segue.server.clip_files import write_clips
 from segue.server.ditto.clap import ClapBackend
-from segue.server.ditto.controls import intensity
 from segue.server.ditto.ctm import Denoiser
 from segue.server.ditto.decoder import Decoder
 from segue.server.ditto.mel import MelConfig, MelScale
 from segue.server.ditto.network import Network, conditioned
 from segue.server.ditto.onnx_decoder import OnnxDecoder
-from segue.server.ditto.optimize import OptStep
 from segue.server.ditto.schedule import RectifiedFlow
 from segue.server.ditto.search_network import SearchNetwork
 from segue.server.ditto.weights import (
@@ -49,29 +45,14 @@ from segue.server.ditto.weights import (
     load_decoder,
     load_generator,
 )
-from segue.server.framing import Frames, canvas_of
-from segue.server.overlay import has_overlay, overlays
 from segue.server.painter import Noise, Painter, best_that_differ
 from segue.server.preview import Previews
 from segue.server.render import Painted, Renderer
-from segue.server.wanted import Scene, Term, notes, terms
+from segue.server.search import OPTIMIZING_SHARE, OnProgress, Search, Searched, Show
+from segue.server.wanted import notes
 
-OnProgress = Callable[[Progress], None]
-OPTIMIZING_SHARE, DECODED_SHARE = 0.9, 0.98  # of the progress bar
-OPTIMIZING_TIME = 0.8  # of the time given, the rest is for decoding and writing
+DECODED_SHARE = 0.98  # of the progress bar
 MAX_SLOTS = 16
-
-
-@dataclass(frozen=True)
-class Searched:
-    """A gap made, and the losses of each batch row."""
-
-    made: Painted
-    best: Tensor
-    traces: list[tuple[float, ...]]
-
-
-Show = Callable[[list[Painted]], Preview | None]  # what there is so far
 
 
 @dataclass(frozen=True)
@@ -198,15 +179,10 @@ class Engine:
         rows = best_that_differ(best, mels, request.settings.keep)
         waves = [renderer.wave(painted, row) for row in rows]
         on_progress(decoding.model_copy(update={"fraction": DECODED_SHARE}))
-        paths = [out_path, *(variation(out_path, i + 2) for i in range(len(rows) - 1))]
-        files = dict(zip(paths, waves, strict=True))
-        places = self._lay_over(request, clip, files, start)
-        write_all(files)
+        files = write_clips(request, clip, waves, out_path, start)
         traces = [trace for gap in searched for trace in gap.traces]
         return Result(
             id=request.id,
-            path=str(out_path),
-            variations=tuple(map(str, paths[1:])),
             start_seconds=start,
             length_samples=len(clip.wave.samples),
             new_samples=clip.new_samples,
@@ -218,33 +194,16 @@ class Engine:
             notes=(*notes(request, self.clap), *_cut_off(waves)),
             taken_seconds=self.clock() - started,
             device=self.device,
-            **places,
+            **files,
         )
-
-    def _lay_over(
-        self, request: Request, clip: Clip, files: dict[Path, Waveform], start: float
-    ) -> dict[str, Any]:
-        """Add the overlays, if they are asked for and there are any; the result's fields."""
-        if not (request.settings.overlay and has_overlay(request.place)):
-            return {}
-        made, first = overlays(clip, list(files.values()))
-        paths = [overlay_path(path) for path in files]
-        files |= dict(zip(paths, made, strict=True))
-        return {
-            "overlay_path": str(paths[0]),
-            "overlay_start_seconds": start + first / clip.wave.sample_rate,
-            "variation_overlays": tuple(map(str, paths[1:])),
-        }
 
     def paint(
         self, request: Request, clip: Clip, on_progress: OnProgress, started: float, show: Show
     ) -> list[Searched]:
-        """Fill every gap, window by window."""
-        settings, frames = request.settings, self.network.config.frames
-        canvases = [self._canvas(request, clip, gap) for gap in clip.gaps]
-        overlap = self._overlap(request)
-        total = sum(len(canvas.starts(frames, overlap)) for _, canvas, _ in canvases)
+        """Fill every gap, window by window; a slot's next job goes on from what was found."""
+        settings = request.settings
         seeds = range(request.seed or 0, (request.seed or 0) + settings.seeds)
+        shape = (self.mel.channels, self.network.config.frames)
         painter = Painter(
             denoiser=self.denoiser(settings),
             search=self.denoiser(settings, self.search),
@@ -252,68 +211,22 @@ class Engine:
             scale=self.scale,
             settings=settings,
             place=request.place,
-            noise=Noise.of(seeds, (self.mel.channels, frames), self.torch_device),
+            noise=Noise.of(seeds, shape, self.torch_device),
             warm=self.slots.get(settings.slot or "", []),
         )
-        done, searched = 0, list[Searched]()
-
-        def shown(gap: Gap, counted: Frames, canvas: Canvas, start: int) -> Preview | None:
-            if not painter.heard.numel():
-                return None
-            drawn = replace(canvas, mel=canvas.drawn(painter.heard, start))
-            return show([*(each.made for each in searched), Painted(gap, counted, drawn)])
-
-        for gap, (counted, canvas, wanted) in zip(clip.gaps, canvases, strict=True):
-            best, traces = torch.zeros(settings.seeds), []
-            starts = canvas.starts(frames, overlap)
-            for start in starts:
-                due = self._due(settings, started, done + 1, total)
-                look = partial(shown, gap, counted, canvas, start)
-                report = _reporter(request.id, done, total, on_progress, look)
-                optimized = painter.window(canvas, start, wanted, due, report)
-                best = best + optimized.best.cpu() / len(starts)
-                traces.append(optimized.losses)
-                done += 1
-            searched.append(Searched(Painted(gap, counted, canvas), best, traces))
-        self._remember(settings.slot, painter.found)
-        return searched
-
-    def _canvas(
-        self, request: Request, clip: Clip, gap: Gap
-    ) -> tuple[Frames, Canvas, tuple[Term, ...]]:
-        window, rate = self.network.config.frames, clip.wave.sample_rate
-        overlap_seconds = getattr(request.place, "overlap_seconds", 1.0)
-        frames = Frames.of(gap, rate, overlap_seconds, window, self.mel)
-        canvas = canvas_of(clip, gap, frames, self.mel, self.scale, request.settings.seeds)
-        scene = Scene(
+        job = Search(
             request=request,
             clip=clip,
-            gap=gap,
-            frames=frames.new,
-            level_db=self._level(canvas),
-            mel=self.mel,
+            painter=painter,
+            started=started,
+            clock=self.clock,
+            on_progress=on_progress,
+            show=show,
             clap=self.clap,
         )
-        return frames, canvas, terms(scene)
-
-    def _overlap(self, request: Request) -> int:
-        return self.mel.frames(getattr(request.place, "overlap_seconds", 1.0))
-
-    def _level(self, canvas: Canvas) -> float | None:
-        """Mean level of the known frames."""
-        if not canvas.pinned.any():
-            return None
-        known = self.scale.restore(canvas.mel[:1, :, canvas.pinned])
-        return float(intensity.feature(known, self.mel).mean())
-
-    def _due(
-        self, settings: Settings, started: float, window: int, windows: int
-    ) -> Callable[[], bool]:
-        """Whether a window's share of the time is up."""
-        if settings.within_seconds is None:
-            return lambda: False
-        until = started + settings.within_seconds * OPTIMIZING_TIME * window / windows
-        return lambda: self.clock() >= until
+        searched = job.run()
+        self._remember(settings.slot, painter.found)
+        return searched
 
     def _remember(self, slot: str | None, found: list[Tensor]) -> None:
         if slot is not None:
@@ -368,25 +281,3 @@ def device_name(device: torch.device) -> str:
     if device.type == "cuda":
         return f"cuda ({torch.cuda.get_device_name(device)})"
     return f"cpu ({torch.get_num_threads()} threads)"
-
-
-def _reporter(
-    job_id: str,
-    window: int,
-    windows: int,
-    on_progress: OnProgress,
-    look: Callable[[], Preview | None],
-) -> Callable[[OptStep], None]:
-    def report(step: OptStep) -> None:
-        done = (window + (step.iteration + 1) / step.iterations) / windows
-        on_progress(
-            Progress(
-                id=job_id,
-                fraction=done * OPTIMIZING_SHARE,
-                stage=State.OPTIMIZING,
-                loss=step.loss,
-                preview=look(),
-            )
-        )
-
-    return report

@@ -1,7 +1,9 @@
 """A Live Set that raises, defers and leaves out what the Live Object Model says it does.
 
-Sources: the docstrings of ableton-live-stubs 12.3.6, and what PhotonicVelocity's reference of
-the model observed in Live 12.3.5 (positions of clips, `warping` switched a tick later).
+Sources: the docstrings of ableton-live-stubs 12.3.6 and the signatures of its older Lives; what
+PhotonicVelocity's reference of the model observed in Live 12.3.5 (positions of clips, `warping`
+switched a tick later); and what others met: Auto-Warp moves the start and guesses the length, and
+what is laid over a clip cuts it.
 """
 
 from __future__ import annotations
@@ -78,21 +80,22 @@ class Clip(LomObject):
         self.start_marker = 0.0
         self.markers: list[tuple[float, float]] = []
         self.envelopes: dict[Any, Any] = {}
-        self._beats = self._loop[1] * song.tempo / 60
+        self._beats = 0.0  # on the timeline, once it is warped
+        self._tempo: float | None = None  # the mean under it, where that is not the song's
 
     @property
     def start_time(self) -> float:
         """The beat it starts at."""
         return self._start
 
-    @start_time.setter
-    def start_time(self, beat: float) -> None:
-        self._start = beat
-
     @property
     def end_time(self) -> float:
-        """The beat it ends at."""
-        return self._start + self._beats
+        """The beat it ends at: an unwarped clip's pitch is its speed."""
+        if self._warping:
+            return self._start + self._beats
+        speed = 2 ** (self.pitch_coarse / 12 + self.pitch_fine / 1200)
+        beats_a_second = (self._tempo or self._song.tempo) / 60
+        return self._start + (self._loop[1] - self._loop[0]) / speed * beats_a_second
 
     @property
     def loop_start(self) -> float:
@@ -101,6 +104,7 @@ class Clip(LomObject):
 
     @loop_start.setter
     def loop_start(self, position: float) -> None:
+        self._song.changed("loop_start")
         self._loop[0] = position
 
     @property
@@ -112,9 +116,6 @@ class Clip(LomObject):
     def loop_end(self, position: float) -> None:
         self._song.changed("loop_end")
         self._loop[1] = position
-        if not self.looping:
-            per = 1.0 if self._warping else self._song.tempo / 60
-            self._beats = (position - self._loop[0]) * per
 
     @property
     def warping(self) -> bool:
@@ -123,8 +124,14 @@ class Clip(LomObject):
 
     @warping.setter
     def warping(self, on: bool) -> None:
+        assert (self._warping, on) == (True, False)
         self._song.changed("warping")
-        self._song.later.append(lambda: setattr(self, "_warping", on))
+        self._song.later.append(self._unwarp)
+
+    def _unwarp(self) -> None:
+        """What was in beats is in seconds then, and the loop is off."""
+        self._loop = [self.beat_to_sample_time(beat) / self.sample_rate for beat in self._loop]
+        self._warping = self.looping = False
 
     def warp(self, markers: Sequence[tuple[float, float]], beats: float) -> None:
         """Make it a warped clip of so many beats."""
@@ -196,6 +203,7 @@ class Slot(OldSlot):
         if self.has_clip or not self.canonical_parent.takes_audio:
             raise RuntimeError("not here")
         self.clip = Clip(self._song, self, self._song.audio(path), None)
+        self._song.auto_warp(self.clip)
         return self.clip
 
 
@@ -230,9 +238,13 @@ class Track(OldTrack):
 
     slot = Slot
 
-    def create_audio_clip(self, path: str, beat: float) -> Clip:
-        """Audio tracks that are not frozen, valid files, beats from 0 to 1576800."""
-        return self._song.create(self, self, path, beat)
+    def create_audio_clip(self, path: str, beat: float) -> Clip | None:
+        """Audio tracks that are not frozen, valid files, beats from 0 to 1576800.
+
+        The clip is returned from 12.2 on.
+        """
+        self._song.create(self, self, path, beat)
+        return None
 
 
 class TakeLane(LomObject):
@@ -249,11 +261,15 @@ class TakeLane(LomObject):
 
 
 class LaneTrack(Track):
-    """A track of Live 12.2: it has take lanes."""
+    """A track of Live 12.2: it has take lanes, and returns what it made."""
 
     def __init__(self, song: Song, name: str, audio: bool = True) -> None:
         super().__init__(song, name, audio)
         self.take_lanes: list[TakeLane] = []
+
+    def create_audio_clip(self, path: str, beat: float) -> Clip:
+        """As before."""
+        return self._song.create(self, self, path, beat)
 
     def create_take_lane(self) -> TakeLane:
         """One more."""
@@ -274,7 +290,9 @@ class Song(LomObject):
         self.can_redo = False
         self.steps: list[list[str]] = []  # what undo would take back, one list at a time
         self.later: list[Callable[[], None]] = []  # what Live does after the script's call
-        self.stretch = 1.0  # how wrongly Live guesses the tempo of what it warps
+        self.guess = 120.0  # the tempo that Live takes what it warps to have
+        self.first_beat = 0.0  # the second at which it lets it start
+        self.busy = 0  # ticks on which Live gets to nothing of that
         self._kind, self._depth = kind, 0
         self.tracks = [kind(self, "Guitar"), kind(self, "Keys", audio=False)]
         self.view = SimpleNamespace(
@@ -305,9 +323,10 @@ class Song(LomObject):
         self.steps[-1].append(what)
 
     def create_audio_track(self, index: int) -> None:
-        """At an index."""
+        """At an index; it is the selected one then."""
         self.changed("create_audio_track")
         self.tracks.insert(index, self._kind(self, f"{index + 1}-Audio"))
+        self.view.selected_track = self.tracks[index]
 
     def create_scene(self, index: int) -> None:
         """At the end."""
@@ -317,15 +336,24 @@ class Song(LomObject):
             track.clip_slots.append(track.slot(self, track))
 
     def create(self, holder: Any, track: OldTrack, path: str, beat: float) -> Clip:
-        """Not part of the model: what tracks and lanes do alike. Live warps what it takes in."""
+        """Not part of the model: what tracks and lanes do alike."""
         self.changed("create_audio_clip")
         if not track.takes_audio or not 0 <= beat <= 1576800:
             raise RuntimeError("not here")
         clip = Clip(self, holder, self.audio(path), beat)
-        clip.warp([(0.0, 0.0), (1.0, 2.0)], clip.loop_end * self.tempo / 60 * self.stretch)
-        clip._loop = [0.0, clip.sample_length / clip.sample_rate * self.stretch]
+        self.auto_warp(clip)
+        for other in list(holder.arrangement_clips):
+            if other.start_time < clip.end_time - 1e-6 and beat < other.end_time - 1e-6:
+                holder.arrangement_clips.remove(other)
         holder.arrangement_clips.append(clip)
         return clip
+
+    def auto_warp(self, clip: Clip) -> None:
+        """Not part of the model: what Live does with a file it takes in, unless told otherwise."""
+        rate, first = self.guess / 60, self.first_beat
+        length = clip.sample_length / clip.sample_rate
+        clip.warp([(0.0, 0.0), (1.0, rate)], (length - first) * rate)
+        clip._loop = [first * rate, length * rate]
 
     def audio(self, path: str) -> str:
         """The path, if there is audio."""
@@ -344,6 +372,9 @@ class Song(LomObject):
 
     def idle(self) -> None:
         """Live does what it put off."""
+        if self.busy:
+            self.busy -= 1
+            return
         for each in self.later:
             each()
         self.later.clear()

@@ -35,6 +35,7 @@ class Reaper:
         self.front = 0
         self.console = ""
         self.states: dict[tuple[str, str], str] = {}
+        self.lasting: set[tuple[str, str]] = set()  # of them, what outlives REAPER
         self.clock = 0.0
         self.device_rate = ""
         self.reading_costs = 0.0  # seconds, for each reading of an accessor
@@ -52,6 +53,11 @@ class Reaper:
         self.scripts.append(script)
         script.begin()
         return script
+
+    def crash(self) -> None:
+        """REAPER is gone without a word, and started again."""
+        self.scripts.clear()
+        self.states = {key: text for key, text in self.states.items() if key in self.lasting}
 
     def turn(self) -> bool:
         """Run what has been deferred; whether there is more to come."""
@@ -109,6 +115,8 @@ class Script:
         self.gfx.set = lambda red, green, blue, alpha: None
         self.gfx.rect = lambda x, y, width, height, filled: None
         self.gfx.drawstr, self.gfx.update = self.drawn.append, lambda: None
+        self.gfx.setfont = lambda number, face, size: 1
+        self.gfx.measurestr = lambda text: (7 * len(text), 12)
         self.lua.globals().gfx = self.gfx
 
     def begin(self) -> None:

@@ -2,7 +2,7 @@
 
 from tests import reaper_item_api, reaper_music_api, reaper_tab_api
 from tests.reaper_core import API, Reaper, Script
-from tests.reaper_project import Envelope, Item, Marker, Project, Source, Take, Track, sample
+from tests.reaper_project import Envelope, Item, Marker, Project, Send, Source, Take, Track, sample
 
 __all__ = [
     "API",
@@ -12,6 +12,7 @@ __all__ = [
     "Project",
     "Reaper",
     "Script",
+    "Send",
     "Source",
     "Take",
     "Track",

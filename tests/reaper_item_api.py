@@ -67,6 +67,16 @@ def _active_take(reaper: Reaper, item: Any) -> Any:
     return takes[item.active] if takes else None
 
 
+@documented("CountTakes")
+def _count_takes(reaper: Reaper, item: Any) -> int:
+    return len(reaper.valid(item, Item).takes)
+
+
+@documented("GetTake")
+def _get_take(reaper: Reaper, item: Any, index: int) -> Any:
+    return at(reaper.valid(item, Item).takes, index)
+
+
 @documented("SetActiveTake")
 def _set_active_take(reaper: Reaper, take: Any) -> None:
     reaper.changed(reaper.valid(take, Take).item.track.project, "active take")

@@ -67,12 +67,15 @@ def _quarters_to_time(reaper: Reaper, project: Any, quarters: float) -> float:
     return float(reaper.valid(project, Project).seconds(quarters))
 
 
-@documented("TimeMap2_timeToBeats")
-def _time_to_beats(reaper: Reaper, project: Any, time: float) -> Any:
-    found = reaper.valid(project, Project).metre_at(time)
-    beats = (project.quarters(time) - project.quarters(found.time)) * found.denom / 4
-    bars = math.floor(beats / found.num + 1e-9)
-    return beats - bars * found.num, bars, found.num, beats, found.denom
+@documented("TimeMap_QNToMeasures")
+def _measures(reaper: Reaper, project: Any, quarters: float) -> Any:
+    starts = [reaper.valid(project, Project).quarters(m.time) for m in project.segments()]
+    place = max(place for place, start in enumerate(starts) if start <= quarters)
+    metre = project.segments()[place]
+    bar = metre.num * 4 / metre.denom
+    number = math.floor((quarters - starts[place]) / bar)
+    first = starts[place] + number * bar
+    return number, first, first + bar
 
 
 @documented("GetSelectedEnvelope")
@@ -89,6 +92,12 @@ def _envelope_by_name(reaper: Reaper, track: Any, name: str) -> Any:
 @documented("GetEnvelopeName")
 def _envelope_name(reaper: Reaper, envelope: Any) -> Any:
     return True, envelope.name
+
+
+@documented("GetSetEnvelopeInfo_String")
+def _envelope_text(reaper: Reaper, envelope: Any, name: str, value: str, is_set: bool) -> Any:
+    assert (name, is_set) == ("ACTIVE", False)
+    return True, str(int(envelope.active))
 
 
 @documented("Envelope_GetParentTake")

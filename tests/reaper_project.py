@@ -28,6 +28,7 @@ class Envelope:
     points: list[tuple[float, float]]
     scaling: int = 0
     take: Take | None = None
+    active: bool = True
 
     def at(self, time: float) -> float:
         """The raw value."""
@@ -78,11 +79,33 @@ class Item:
             "D_LENGTH": 0.0,
             "D_VOL": 1.0,
             "B_MUTE": 0.0,
+            "B_ALLTAKESPLAY": 0.0,
             "B_LOOPSRC": 1.0,
             "D_FADEINLEN": 0.01,
             "D_FADEOUTLEN": 0.01,
             "D_FADEINLEN_AUTO": -1.0,
             "D_FADEOUTLEN_AUTO": -1.0,
+        }
+    )
+
+
+@dataclass(eq=False)
+class Send:
+    """Of a track, to another one."""
+
+    to: Track
+    info: dict[str, float] = field(
+        default_factory=lambda: {
+            "B_MUTE": 0.0,
+            "B_PHASE": 0.0,
+            "B_MONO": 0.0,
+            "D_VOL": 1.0,
+            "D_PAN": 0.0,
+            "D_PANLAW": -1.0,
+            "I_SENDMODE": 0.0,
+            "I_SRCCHAN": 0.0,
+            "I_DSTCHAN": 0.0,
+            "I_MIDIFLAGS": 0.0,
         }
     )
 
@@ -97,12 +120,21 @@ class Track:
     items: list[Item] = field(default_factory=list)
     effects: list[str] = field(default_factory=list)
     instrument: int = -1
+    sends: list[Send] = field(default_factory=list)
     envelopes: list[Envelope] = field(default_factory=list)
     info: dict[str, float] = field(
         default_factory=lambda: {
             "D_VOL": 1.0,
             "D_PAN": 0.0,
+            "I_PANMODE": 3.0,
             "D_WIDTH": 1.0,
+            "D_DUALPANL": -1.0,
+            "D_DUALPANR": 1.0,
+            "D_PANLAW": -1.0,
+            "B_PHASE": 0.0,
+            "I_NCHAN": 2.0,
+            "I_FXEN": 1.0,
+            "B_MAINSEND": 1.0,
             "I_SELECTED": 0.0,
             "I_FOLDERDEPTH": 0.0,
         }

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import uuid
 from pathlib import Path
 from typing import Any
 
 from tests.reaper_core import Reaper, at, documented, whole
-from tests.reaper_project import Item, Project, Take, Track
+from tests.reaper_project import Item, Project, Send, Source, Take, Track
 
 RENDER_NOW = 42230
 
@@ -20,11 +21,13 @@ def _enum_projects(reaper: Reaper, index: int) -> Any:
 
 @documented("ValidatePtr2")
 def _validate(reaper: Reaper, project: Any, pointer: Any, name: str) -> bool:
-    kind = {"MediaTrack*": Track, "MediaItem*": Item, "MediaItem_Take*": Take}[name]
+    kinds = {"MediaTrack*": Track, "MediaItem*": Item, "MediaItem_Take*": Take}
+    kind = (kinds | {"PCM_source*": Source})[name]
     if project not in reaper.projects:
         return False
-    mine: list[Any] = list(project.tracks)
-    mine += [item for track in project.tracks for item in track.items]
+    items = [item for track in project.tracks for item in track.items]
+    takes = [take for item in items for take in item.takes]
+    mine = [*project.tracks, *items, *takes, *(take.source for take in takes)]
     return isinstance(pointer, kind) and any(each is pointer for each in mine)
 
 
@@ -178,9 +181,43 @@ def _copy_effect(
     reaper.valid(to, Track).effects.insert(to_index, track.effects[index])
 
 
+@documented("GetTrackNumSends")
+def _count_sends(reaper: Reaper, track: Any, category: int) -> int:
+    assert category == 0
+    return len(reaper.valid(track, Track).sends)
+
+
+@documented("CreateTrackSend")
+def _create_send(reaper: Reaper, track: Any, to: Any) -> int:
+    reaper.changed(reaper.valid(track, Track).project, "send")
+    track.sends.append(Send(reaper.valid(to, Track)))
+    return len(track.sends) - 1
+
+
+@documented("GetTrackSendInfo_Value")
+def _send_value(reaper: Reaper, track: Any, category: int, index: int, name: str) -> Any:
+    send = reaper.valid(track, Track).sends[whole(index)]
+    return send.to if name == "P_DESTTRACK" else send.info[name]
+
+
+@documented("SetTrackSendInfo_Value")
+def _set_send_value(
+    reaper: Reaper, track: Any, category: int, index: int, name: str, value: float
+) -> bool:
+    reaper.changed(reaper.valid(track, Track).project, name)
+    assert name in track.sends[whole(index)].info
+    track.sends[whole(index)].info[name] = float(value)
+    return True
+
+
 @documented("time_precise")
 def _time_precise(reaper: Reaper) -> float:
     return reaper.clock
+
+
+@documented("genGuid")
+def _gen_guid(reaper: Reaper, ignored: str) -> str:
+    return f"{{{str(uuid.uuid4()).upper()}}}"
 
 
 @documented("ShowConsoleMsg")
@@ -196,6 +233,8 @@ def _get_state(reaper: Reaper, section: str, key: str) -> str:
 @documented("SetExtState")
 def _set_state(reaper: Reaper, section: str, key: str, value: str, persist: bool) -> None:
     reaper.states[section, key] = value
+    if persist:
+        reaper.lasting.add((section, key))
 
 
 @documented("GetUserInputs")

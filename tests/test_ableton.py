@@ -6,6 +6,7 @@ import socket
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 
@@ -16,6 +17,8 @@ import soundfile
 from segue.bridge.daw.ableton.Segue.desk import MAX_JOBS
 from segue.bridge.daw.ableton.Segue.job import (
     ANSWER_SECONDS,
+    GONE,
+    GONE_SECONDS,
     NOBODY,
     QUIET_SECONDS,
     START_SECONDS,
@@ -32,6 +35,7 @@ from tests.fake_live import Clip, Envelope, LaneTrack, MidiClip, OldTrack, Song
 from tests.live_script import NASTY, Live, Painter, a_song, ai_clips, kept, wav
 from tests.osc_client import DEADLINE_SECONDS, Running
 from tests.recorder import FRAMES, SAMPLE_RATE, FileGate, serving
+from tests.test_restart import process
 
 
 @pytest.fixture
@@ -219,6 +223,25 @@ def test_an_older_live_says_where_the_file_is(
     assert live.said[-1].endswith(", for 3.1")
 
 
+def test_a_live_that_unwarps_late(live: Live) -> None:
+    """Each tick looks again; when it is given up, or the clip deleted, the others are not."""
+    live.song.first_beat, live.song.busy = 0.005, 1_000_000
+    live.type("continue")
+    live.hears("is on track AI at 3.1")
+    for _ in range(3):
+        live.tick()
+    assert ai_clips(live)[0].warping
+    live.song.busy = 0
+    live.until(lambda: ai_clips(live)[0].loop_start == 0.0)
+    live.song.busy = 1_000_000
+    live.type("continue 2")
+    live.type("continue 3")
+    live.hears("is on track AI 3")
+    live.song.delete(live.song.tracks[2])
+    live.faults = 1
+    live.hears("continue 3 is still warped: switch Warp off in its view")
+
+
 def test_another_set_is_open_when_the_clip_is_done(tmp_path: Path, live: Live, gate: Path) -> None:
     """Nothing is placed there; the clip is kept."""
     gate.unlink()
@@ -228,6 +251,34 @@ def test_another_set_is_open_when_the_clip_is_done(tmp_path: Path, live: Live, g
     gate.touch()
     kept(live.hears(MOVED))
     assert (other.steps, len(other.tracks)) == ([], 2)
+
+
+def test_two_lives_at_once(
+    tmp_path: Path, bridge: int, gate: Path, opened: Callable[[Song, int], Live]
+) -> None:
+    """One bridge, two sets with a job each at the same time: each gets its own clip, and one."""
+    gate.unlink()
+    lives = [opened(a_song(tmp_path), bridge) for _ in range(2)]
+    for live in lives:
+        live.type("continue")
+        (errand,) = live.desk._errands.values()
+        live.until(partial(getattr, errand.job, "accepted"))
+    gate.touch()
+    for live in lives:
+        live.hears("is on track AI")
+    (first,), (second,) = (ai_clips(live) for live in lives)
+    assert first.file_path != second.file_path
+
+
+def test_an_error_on_every_tick(live: Live) -> None:
+    """It is logged once, and the rest of the script goes on."""
+    live.faults, live.song.view.detail_clip = 1, object()
+    for _ in range(3):
+        live.tick()
+    assert "has no attribute 'name'" in live.log[-1]
+    live.song.view.detail_clip = live.song.tracks[0].arrangement_clips[0]
+    live.type("continue")
+    live.hears("is on track AI")
 
 
 def test_the_bridge_is_killed_and_another_one_started(
@@ -283,6 +334,10 @@ def test_no_bridge(tmp_path: Path, opened: Callable[[Song, int], Live]) -> None:
         live.ahead += START_SECONDS + 1
         live.hears(NOBODY)
         assert live.desk.open_jobs == 0
+        live.said.clear()
+        live.type("check")
+        live.ahead += START_SECONDS + 1
+        live.hears(NOBODY)
 
 
 def test_no_server(tmp_path: Path, opened: Callable[[Song, int], Live]) -> None:
@@ -295,6 +350,26 @@ def test_no_server(tmp_path: Path, opened: Callable[[Song, int], Live]) -> None:
         live.hears(
             "Segue: no server at http://127.0.0.1:9: run `segue serve`, or `segue up` for both"
         )
+
+
+def test_the_server_is_killed_meanwhile(
+    tmp_path: Path, gate: Path, opened: Callable[[Song, int], Live]
+) -> None:
+    """The producer is told once what the job waits for, and it stays; it can be given up."""
+    with process(tmp_path / "data", gate) as (server, url), Running(url) as running:
+        live = opened(a_song(tmp_path), running.port)
+        live.type("continue")
+        live.hears("0%")
+        server.kill()
+        server.wait(DEADLINE_SECONDS)
+        for _ in range(2):
+            live.ahead += QUIET_SECONDS
+            live.tick()
+            live.until(lambda: not any(each.unheard for each in live.desk._errands.values()))
+        live.hears("continue 4 waits: no server at")
+        assert len([text for text in live.said if "waits" in text]) == 1
+        live.ahead += GONE_SECONDS
+        live.hears(GONE)
 
 
 def test_an_unknown_preset(live: Live) -> None:
@@ -355,6 +430,9 @@ def test_checking(live: Live, pad: Pad) -> None:
     live.hears(f"Segue {version('segue')} answers, on ")
     pad.press("check")
     pad.told("answers, on ")
+    live.ahead += START_SECONDS + 1
+    live.tick()
+    assert not any(NOBODY in text for text in live.said)
 
 
 def test_cancelling(live: Live, gate: Path, engine: Painter, pad: Pad) -> None:
@@ -435,7 +513,7 @@ def test_a_clip_that_live_does_not_take(live: Live, gate: Path, pad: Pad) -> Non
     live.faults, taken = 1, live.song.audio
     live.song.audio = "not callable"
     gate.touch()
-    kept(pad.told("nothing was placed: 'str' object is not callable"))
+    kept(pad.told("Live refused: 'str' object is not callable"))
     live.song.audio = taken
     pad.press("continue")
     pad.told("is on track AI")

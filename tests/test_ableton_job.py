@@ -21,10 +21,12 @@ from segue.bridge.daw.ableton.Segue.job import (
     Progress,
     Result,
     State,
+    Waiting,
 )
 from segue.bridge.daw.ableton.Segue.osc import decode
 from segue.bridge.daw.ableton.Segue.region import Region, RowList, announce, order, repeat
 from segue.bridge.daw.ableton.Segue.wish import make_wish
+from segue.presets.vocabulary import MAX_SEEDS
 
 WISH = make_wish("rise", 8, "")
 CURVE = RowList("intensity", ((0.0, 1.0), (1.0, 2.0)))
@@ -111,6 +113,24 @@ def test_patience_ends(job: Job) -> None:
     assert job.overdue(1.1 + GONE_SECONDS) == Failed(GONE)
 
 
+def test_a_server_that_is_slow_to_accept(job: Job) -> None:
+    """As long as the bridge answers somebody is there: it is the one to say what is wrong."""
+    for second in range(20):
+        ordered(job, float(second))
+        assert job.overdue(second + 0.9) is None
+    answers(job, 20.0, ("job/accepted",))
+    assert is_now(job, State.RUNNING)
+
+
+def test_cancelled_before_it_was_ordered(job: Job) -> None:
+    """Rows that are acknowledged after the cancel lead to no order."""
+    job.packets(0.0)
+    job.cancel()
+    assert len(job.packets(0.1)) == 1
+    acks = ("rows/ack", "tempo", 1), ("rows/ack", "intensity", 2)
+    assert answers(job, 0.2, *acks) == ([], [])
+
+
 def test_cancelling_is_repeated(job: Job) -> None:
     """At once, and after a silence again, until it is answered."""
     ordered(job)
@@ -124,12 +144,19 @@ def test_cancelling_is_repeated(job: Job) -> None:
 
 
 def test_a_server_that_is_away_while_the_job_runs(job: Job) -> None:
-    """It is waited for; of a job that never was, the same error is the end."""
+    """It is waited for, not for ever; of a job that never ran, the same error is the end."""
     ordered(job)
     answers(job, 1.0, ("job/accepted",))
     away = ("error", "server-unreachable", "no server")
-    assert answers(job, 2.0, away) == ([], [])
+    assert answers(job, 2.0, away) == ([], [Waiting("no server")])
     assert is_now(job, State.RUNNING)
+    for second in range(10, 600, 5):
+        answers(job, float(second), away)
+        assert job.overdue(float(second)) is None
+    assert job.overdue(602.0) == Failed(GONE)
+    job = Job("j", REGION, WISH, 0.0)
+    ordered(job)
+    answers(job, 1.0, ("job/accepted",), away)
     assert answers(job, 3.0, ("error", "no-model", "what to do")) == ([], [Failed("what to do")])
     other = Job("j", REGION, WISH, 0.0)
     ordered(other)
@@ -143,10 +170,10 @@ def test_further_clips(job: Job) -> None:
     _, (result,) = answers(job, 1.0, second, second, ("job/done", *DONE[1:]))
     assert result.clips[1:] == (Clip("/c~2.wav", 1.5, "/o~2.wav", 5.4),)
     many = Job("j", REGION, WISH, 0.0)
-    for number in range(2, 40):
+    for number in range(2, 80):
         answers(many, 1.0, ("job/variation", number, f"/{number}.wav", "", 0.0))
     _, (result,) = answers(many, 1.0, ("job/done", *DONE[1:]))
-    assert len(result.clips) == MAX_CLIPS
+    assert len(result.clips) == MAX_CLIPS == MAX_SEEDS
 
 
 def test_a_bridge_without_overlays(job: Job) -> None:

@@ -18,7 +18,9 @@ from pythonosc.osc_message_builder import OscMessageBuilder
 from segue.bridge import osc as bridge_osc
 from segue.bridge.daw.ableton.Segue import osc
 from segue.bridge.daw.ableton.Segue.port import HOST, Port, PortFile, bridge_ports
-from segue.bridge.daw.ableton.Segue.wish import Wish, in_message, in_name
+from segue.bridge.daw.ableton.Segue.wish import FILLS_GAPS, VERBS, Wish, in_message, in_name
+from segue.presets.controls import Inpaint
+from segue.presets.library import load_preset, preset_names
 
 VALUES = [("s", "Übung \"a\" 'b'"), ("i", -3), ("h", 2**40), ("d", 3601.123456789), ("f", 0.5)]
 HEARD = [*VALUES, ("b", b"12345"), ("T", True), ("F", False), ("N", None)]
@@ -214,6 +216,14 @@ def test_wishes_in_names(name: str, left: str, wish: Wish) -> None:
 def test_names_without_a_wish(name: str) -> None:
     """The mark needs a word after it."""
     assert in_name(name) is None
+
+
+def test_verbs_are_presets() -> None:
+    """Each is shipped; whichever makes the middle anew takes the loop brace for what is made."""
+    presets = {name: load_preset(name) for name in preset_names()}
+    assert {preset for preset, _ in VERBS.values()} <= presets.keys()
+    inside = [name for name, preset in presets.items() if isinstance(preset.place, Inpaint)]
+    assert tuple(inside) == FILLS_GAPS
 
 
 def test_wishes_in_messages() -> None:

@@ -70,9 +70,8 @@ def put(song: Any, result: Result, found: Taken | None = None) -> tuple[list[Any
     """Place it, and let Live do the rest."""
     placed, where = place(song, found or taken(song), result, "made")
     song.idle()
-    for clip in placed:
-        settle(song, clip)
-    return placed, where
+    assert [settle(song, each) for each in placed] == [""] * len(placed)
+    return [each.clip for each in placed], where
 
 
 def test_the_overlay_lies_on_a_track_of_its_own(song: Song, tmp_path: Path) -> None:
@@ -85,6 +84,7 @@ def test_the_overlay_lies_on_a_track_of_its_own(song: Song, tmp_path: Path) -> N
     assert clip.end_time - clip.start_time == pytest.approx(16.2, abs=1e-12)
     assert (clip.warping, clip.name) == (False, "made")
     assert where == "on track AI at 4.4"
+    assert song.view.selected_track is song.tracks[0]
     assert song.steps == [["create_audio_track", "create_audio_clip", "warping"]]
 
 
@@ -120,12 +120,40 @@ def test_other_tracks_whose_names_begin_so(song: Song, tmp_path: Path) -> None:
     assert [track.name for track in song.tracks] == ["Guitar", "AI", "Keys", "AI drums"]
 
 
-def test_a_length_that_live_guessed_is_mended(song: Song, tmp_path: Path) -> None:
-    """Live warps what it takes in by a guess; a tick later the clip is as long as its file."""
-    song.stretch = 0.97
+@pytest.mark.parametrize(("guess", "first_beat"), [(116.4, 0.0), (60.0, 1.25), (120.0, 0.5)])
+def test_what_auto_warp_guessed_is_mended(
+    song: Song, tmp_path: Path, guess: float, first_beat: float
+) -> None:
+    """Live lets a clip start at a beat it found in it; a tick later it is its file, all of it."""
+    song.guess, song.first_beat = guess, first_beat
     (clip,), _ = put(song, result(tmp_path))
+    assert (clip.loop_start, clip.loop_end, clip.warping) == (0.0, 8.1, False)
+    assert clip.start_time == pytest.approx(8 + 3.9 * 2, abs=1e-12)
     assert clip.end_time - clip.start_time == pytest.approx(16.2)
-    assert song.steps[1:] == [["loop_end"]]
+    in_slot(song, tmp_path, 0)
+    (clip,), _ = put(song, result(tmp_path))
+    assert (clip.loop_start, clip.loop_end, clip.warping) == (0.0, 12.0, False)
+
+
+def test_the_length_that_live_guesses_cuts_nothing(song: Song, tmp_path: Path) -> None:
+    """At half the tempo it guessed, a new clip is twice as long until it is unwarped."""
+    later = Made(result(tmp_path).clips[0].path, 14.0, "", 0.0)
+    (there,), _ = put(song, Result((later,), 26.0, 1))
+    song.guess = 240.0
+    _, where = put(song, result(tmp_path))
+    assert where == "on track AI 2 at 4.4"
+    assert song.tracks[1].arrangement_clips == [there]
+
+
+def test_a_clip_that_lies_elsewhere_is_told(song: Song, tmp_path: Path) -> None:
+    """Should Live move it when it is given its start, the producer hears where it belongs."""
+    live: Any = song
+    (placed,), _ = place(live, taken(song), result(tmp_path), "made")
+    assert settle(live, placed) is None
+    song.idle()
+    song.tracks[1].arrangement_clips[0]._start -= 0.5
+    expected = "Live did not place made where it belongs: move it to 4.4"
+    assert settle(live, placed) == expected
 
 
 def test_variations_lie_on_take_lanes(tmp_path: Path) -> None:
@@ -202,7 +230,7 @@ def test_a_track_that_is_gone(song: Song, tmp_path: Path) -> None:
 def test_a_clip_that_was_moved_or_deleted(song: Song, tmp_path: Path) -> None:
     """Nor where the music they belong to is not any more."""
     found = taken(song)
-    song.tracks[0].arrangement_clips[0].start_time = 5.0
+    song.tracks[0].arrangement_clips[0]._start = 5.0
     refused(song, result(tmp_path), found, MOVED)
     song.tracks[0].arrangement_clips.clear()
     refused(song, result(tmp_path), found, MOVED)
@@ -241,8 +269,17 @@ def test_a_file_that_is_gone(song: Song, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("beat", "shown"), [(0.0, "1.1"), (3.9999, "2.1"), (31.0, "8.4"), (32.0, "9.1")]
+    ("beat", "signature", "shown"),
+    [
+        (0.0, (4, 4), "1.1"),
+        (3.9999, (4, 4), "2.1"),
+        (31.0, (4, 4), "8.4"),
+        (32.0, (4, 4), "9.1"),
+        (-3.0, (4, 4), "-1.2"),
+        (8.0, (7, 8), "3.3"),
+        (7.0, (3, 2), "2.1"),
+    ],
 )
-def test_positions_as_live_shows_them(beat: float, shown: str) -> None:
-    """Bars and beats count from 1."""
-    assert bar_and_beat(beat, 4.0) == shown
+def test_positions_as_live_shows_them(beat: float, signature: tuple[int, int], shown: str) -> None:
+    """Bars and beats count from 1, beats are the signature's, and before bar 1 is bar -1."""
+    assert bar_and_beat(beat, *signature) == shown

@@ -77,6 +77,31 @@ def test_an_unwarped_clip_is_exact(song: Song, tmp_path: Path, rate: int) -> Non
     assert found.notes == ()
 
 
+def test_a_tempo_that_changes_under_the_clip(song: Song, tmp_path: Path) -> None:
+    """Live tells only the tempo of now; 20 s are 30 beats, so its ends are exact all the same."""
+    clip = selected(song, wav(tmp_path))
+    clip._tempo = 90.0
+    song.loop_start, song.loop_length = 19.0, 15.0
+    found = taken(song)
+    assert found.region[1:4] == (10.0, 10.0, 120.0)
+    assert found.notes == ("approximate, because the tempo changes under the clip",)
+    assert found.timeline is not None
+    assert [found.timeline.beat_at(s, 120.0) for s in (0.0, 20.0, 21.0)] == [4.0, 34.0, 36.0]
+    region = taken(song, INPAINT).region
+    assert (region.start_seconds, region.lists[0].rows) == (6.0, ((4.0, 10.0),))
+
+
+def test_an_unwarped_clip_at_another_speed_is_refused(song: Song, tmp_path: Path) -> None:
+    """Its pitch is its speed; one in a slot is heard alone."""
+    clip = selected(song, wav(tmp_path))
+    clip.pitch_coarse = 3
+    with pytest.raises(RefusedError, match="consolidate"):
+        taken(song)
+    clip = in_session(song, wav(tmp_path))
+    clip._warping, clip.pitch_coarse = False, 3
+    assert taken(song).notes == ("the clip's transposition is not heard",)
+
+
 def test_the_nearest_samples_are_taken(song: Song, tmp_path: Path) -> None:
     """A brace between samples: the region is whole samples, and its beat is theirs."""
     song.tempo, song.loop_start = 133.0, 8.1
@@ -123,6 +148,17 @@ def test_what_comes_before_the_loop_is_a_pass_too(song: Song, tmp_path: Path) ->
     clip.looping, clip._loop = True, [4.0, 8.0]
     song.loop_start, song.loop_length = 4.0, 8.0
     assert taken(song).region[1:3] == (0.0, 4.0)
+
+
+def test_a_clip_that_begins_behind_its_loop(song: Song, tmp_path: Path) -> None:
+    """It runs on and never comes to the loop."""
+    clip = selected(song, wav(tmp_path))
+    clip.warp([(0.0, 0.0), (10.0, 20.0)], 20.0)
+    clip.looping, clip.start_marker, clip._loop = True, 8.0, [0.0, 4.0]
+    found = taken(song)
+    assert (found.region.start_seconds, found.region.length_seconds) == (6.0, 4.0)
+    assert found.notes == ("approximate, because the clip is warped",)
+    assert taken(song, INPAINT).region[1:3] == (4.0, 9.0)
 
 
 def test_a_clip_that_begins_before_its_file(song: Song, tmp_path: Path) -> None:
@@ -176,12 +212,13 @@ def test_a_clip_of_a_take_lane(tmp_path: Path) -> None:
 def test_what_is_not_heard_is_said(song: Song, tmp_path: Path) -> None:
     """Gain and transposition belong to the clip, not to its file."""
     clip = selected(song, wav(tmp_path))
+    clip.warp([(0.0, 0.0), (10.0, 20.0)], 40.0)
     clip.gain_display_string, clip.pitch_fine = "-3.1 dB", 12.0
-    assert taken(song).notes == (
+    assert taken(song).notes[1:] == (
         "the clip's gain (-3.1 dB) is not heard",
         "the clip's transposition is not heard",
     )
-    clip.gain_display_string, clip.pitch_fine = "-0.0 dB", 0.0
+    clip._warping, clip.gain_display_string, clip.pitch_fine = False, "-0.0 dB", 0.0
     assert taken(song).notes == ()
     clip.gain_display_string = "-inf dB"
     assert "-inf dB" in taken(song).notes[0]
@@ -194,7 +231,7 @@ def test_clips_without_audio_are_refused(song: Song, tmp_path: Path) -> None:
     with pytest.raises(RefusedError, match="no file yet"):
         taken(song)
     clip.is_recording = False
-    clip.loop_start, clip._beats = 3.0, 8.0
+    clip._loop = [3.0, 7.0]
     with pytest.raises(RefusedError, match="no audio of the clip's file"):
         taken(song)
 

@@ -34,13 +34,15 @@ from segue.export.evaluation.tables import Table
 from segue.presets.vocabulary import Progress, Request, SegueError, State
 from segue.server.ditto.ctm import decode_multistep
 from segue.server.ditto.schedule import RectifiedFlow, even_grid
-from segue.server.engine import DECODED_SHARE, OPTIMIZING_SHARE, Engine
+from segue.server.engine import DECODED_SHARE, Engine
+from segue.server.search import OPTIMIZING_SHARE
 from tests.test_cli import invoke
 from tests.test_evaluate_controls import engine_of
 from tests.test_evaluate_controls import model as model  # a fixture of its own module
 from tests.tiny import STUDENT, random_network
 
 RATE = 44100
+PICTURES = {f"{name}.png" for name in ("bench", "bench-seeds", "bench-length")}
 FLOW = RectifiedFlow()
 
 
@@ -255,7 +257,7 @@ def test_a_quick_run_leaves_every_table(engine: Engine, region: Path, tmp_path: 
     assert all(row["% of the machine's rate"] > 0 for row in rows(found["bench-floor"]))  # type: ignore[operator]
     assert len(found["bench-paper"].rows) == 3 * len(PAPER_SECONDS)
     written = {path.name for path in tmp_path.iterdir()}
-    assert written == {f"{name}.tsv" for name in found} | {"bench.png", "bench-length.png"}
+    assert written == {f"{name}.tsv" for name in found} | PICTURES
     assert len(said) == 3 + 2 + 4
 
 
@@ -279,6 +281,7 @@ def test_the_command_asks_a_real_server(tiny_model: Path, tmp_path: Path) -> Non
     header, ours = (tmp_path / "out" / "bench.tsv").read_text().splitlines()[1:3]
     said_of_ours = dict(zip(header.split("\t"), ours.split("\t"), strict=True))
     assert float(said_of_ours["transport"]) > 0
+    assert (tmp_path / "out" / "bench-queue.png").stat().st_size > 0
 
 
 def test_a_wrong_list_is_one_sentence(tmp_path: Path) -> None:

@@ -21,7 +21,6 @@ from segue.export.packed import read_scale
 from segue.presets.vocabulary import Request, Result, SegueError, Settings
 from segue.server.ditto.mel import MelConfig, MelScale, log_mel
 from segue.server.ditto.schedule import RectifiedFlow
-from segue.server.ditto.stft import Stft
 from segue.server.ditto.weights import save_decoder, save_generator
 from tests.music import pack_all, write_track
 from tests.test_cli import invoke
@@ -76,15 +75,6 @@ def test_a_copy_is_found_at_any_place() -> None:
     found = nearest(torch.cat((copied, fresh)), library.split(2))
     assert found[0].item() == pytest.approx(0, abs=1e-5)
     assert found[1].item() > 0.8
-
-
-def test_fft_and_matrices_agree() -> None:
-    """The baseline's transform by FFT is the decoder's."""
-    signal = torch.randn(2, 512 * 20, generator=torch.Generator().manual_seed(0))
-    spectrum = Stft(MEL)(signal)
-    fast = decoder.FastStft(MEL)
-    assert torch.allclose(fast(signal), spectrum, atol=1e-5)
-    assert torch.allclose(fast.inverse(spectrum), signal, atol=1e-5)
 
 
 def test_griffin_lim_brings_a_tone_back() -> None:

@@ -29,7 +29,10 @@ COMPOSITION_ROOTS = (
 )
 TORCH_LIVES_IN = (
     "segue.server.ditto",
-    *(f"segue.server.{name}" for name in ("engine", "framing", "painter", "render", "wanted")),
+    *(
+        f"segue.server.{name}"
+        for name in ("engine", "framing", "painter", "render", "search", "wanted")
+    ),
     "segue.export",
 )
 SANS_IO = tuple(

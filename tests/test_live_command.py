@@ -7,12 +7,11 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
-import platformdirs
 import pytest
 import typer
 from typer.testing import CliRunner
 
-from segue.bridge import live_command
+from segue.bridge import live_command, port_file
 from segue.bridge.daw.ableton.Segue import port as script_port
 from segue.bridge.daw.ableton.Segue.desk import Desk
 from segue.bridge.daw.ableton.Segue.port import Port, PortFile
@@ -86,7 +85,7 @@ def test_nobody_there(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_where_live_listens(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The script's file is read; without it, or with another in its place, the usual port."""
-    monkeypatch.setattr(platformdirs, "user_runtime_path", lambda *args, **options: tmp_path)
+    monkeypatch.setattr(port_file, "default_path", lambda: tmp_path / "bridge.json")
     assert live_port() == script_port.OWN_PORT == live_command.OWN_PORT
     PortFile(str(tmp_path), 5000)
     assert live_port() == 5000

@@ -17,7 +17,7 @@ from segue.server.ditto.mel import (
     magnitudes,
     mid_side,
 )
-from segue.server.ditto.stft import Stft, fast_griffin_lim
+from segue.server.ditto.stft import Spectrum, Stft, fast_griffin_lim, lengths
 
 MEL = MelConfig()
 STFT = Stft(MEL)
@@ -103,19 +103,36 @@ def test_scale_restores_what_it_normalised() -> None:
     torch.testing.assert_close(scale.restore(scale.normalise(mel)), mel)
 
 
+def whole(spectrum: Spectrum) -> torch.Tensor:
+    """(2, rows, frames, places) real and imaginary parts of the bins that stand at the places."""
+    real, imag = (STFT.in_a_row(part) for part in spectrum)
+    return torch.stack((real, imag * STFT.signs))
+
+
 def test_rfft_is_the_fourier_transform() -> None:
-    """The matrix form agrees with torch.fft, and its inverse too."""
-    x = torch.randn(4, 2048)
-    expected = torch.view_as_real(torch.fft.rfft(x))
-    torch.testing.assert_close(STFT.rfft(x), expected, atol=2e-4, rtol=0)
-    torch.testing.assert_close(STFT.irfft(expected), x, atol=1e-5, rtol=0)
+    """The matrix form agrees with torch.fft at all its places, and its inverse too."""
+    x = torch.randn(2, 3, 2048)
+    bins = torch.fft.rfft(x)
+    expected = STFT.arranged(torch.stack((bins.real, bins.imag)))
+    torch.testing.assert_close(whole(STFT.rfft(x)), expected, atol=2e-4, rtol=0)
+    torch.testing.assert_close(STFT.irfft(STFT.rfft(x)), x, atol=1e-5, rtol=0)
+
+
+def test_every_bin_has_its_place() -> None:
+    """Each of the 1025 once or twice; the shares of its places make one."""
+    assert torch.equal(STFT.bins.unique(), torch.arange(MEL.bins))
+    counts = torch.bincount(STFT.bins, weights=STFT.shares)
+    torch.testing.assert_close(counts, torch.ones(MEL.bins))
+    values = torch.randn(2, 3, len(STFT.bins))
+    assert torch.equal(STFT.in_a_row(STFT.blocks(values)), values)
 
 
 def test_irfft_of_an_impure_spectrum_agrees_with_torch() -> None:
     """The imaginary parts of DC and Nyquist, which no real signal has, are ignored alike."""
-    spectrum = torch.randn(2, 1025, 2)
-    expected = torch.fft.irfft(torch.view_as_complex(spectrum), n=2048)
-    torch.testing.assert_close(STFT.irfft(spectrum), expected, atol=1e-6, rtol=0)
+    bins = torch.randn(1, 2, 1025, dtype=torch.complex64)
+    start = STFT.polar(STFT.arranged(bins.abs()), STFT.arranged(bins.angle()))
+    expected = torch.fft.irfft(bins, n=2048)
+    torch.testing.assert_close(STFT.irfft(start), expected, atol=1e-6, rtol=0)
 
 
 def test_stft_is_the_front_end_and_its_inverse_exact() -> None:
@@ -123,7 +140,8 @@ def test_stft_is_the_front_end_and_its_inverse_exact() -> None:
     x = torch.randn(2, 512 * 20)
     spectrum = STFT(x)
     expected = magnitudes(x, MEL).transpose(1, 2)
-    torch.testing.assert_close(spectrum.square().sum(-1).sqrt(), expected, atol=1e-5, rtol=0)
+    made = STFT.in_a_row(lengths(spectrum))
+    torch.testing.assert_close(made, STFT.arranged(expected), atol=1e-5, rtol=0)
     torch.testing.assert_close(STFT.inverse(spectrum), x, atol=1e-4, rtol=0)
 
 
@@ -132,13 +150,14 @@ def test_griffin_lim_makes_phases_consistent() -> None:
     t = torch.arange(512 * 40) / MEL.sample_rate
     partials = torch.tensor([[220.0], [331.0], [1234.0]])
     x = torch.sin(2 * math.pi * partials * t).sum(0, keepdim=True)
-    magnitude = STFT(x).square().sum(-1).sqrt()
-    phase = torch.rand(magnitude.shape, generator=torch.Generator().manual_seed(0)) * 2 * math.pi
-    start = torch.stack((phase.cos(), phase.sin()), -1) * magnitude[..., None]
+    magnitude = STFT.in_a_row(lengths(STFT(x)))
+    shape = (*magnitude.shape[:2], MEL.bins)
+    phase = torch.rand(shape, generator=torch.Generator().manual_seed(0)) * 2 * math.pi
+    start = STFT.polar(magnitude, STFT.arranged(phase))
 
     def error(iterations: int) -> float:
         made = STFT(fast_griffin_lim(STFT, start, iterations, lambda _: magnitude))
-        return float((made.square().sum(-1).sqrt() - magnitude).norm() / magnitude.norm())
+        return float((STFT.in_a_row(lengths(made)) - magnitude).norm() / magnitude.norm())
 
     assert error(30) < 0.5 * error(0)
     assert error(30) < error(8) < error(0)

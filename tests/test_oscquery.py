@@ -57,8 +57,9 @@ def test_a_part_of_the_tree(client: httpx.Client, url: str) -> None:
     )
     assert client.get(f"{url}/segue/cancel?TYPE").json() == {"TYPE": "s"}
     assert client.get(f"{url}/segue/rows?ACCESS").json() == {"ACCESS": 0}
-    empty = client.get(f"{url}/segue/rows?TYPE")
-    assert (empty.status_code, empty.content) == (204, b"")
+    for nothing in ("segue/rows?TYPE", "segue/cancel?VALUE", "segue/cancel?RANGE"):
+        empty = client.get(f"{url}/{nothing}")
+        assert (empty.status_code, empty.content) == (204, b"")
     assert client.get(f"{url}/segue/cancel?COLOUR").status_code == 400
     assert client.get(f"{url}/segue/nothing").status_code == 404
 

@@ -13,8 +13,17 @@ import pytest
 from segue.bridge.daw.spool_folder import SpoolFolder
 from segue.presets.vocabulary import Progress, Request, Result
 from tests.osc_client import Running
-from tests.reaper_desk import ITEM_OFFSET, ITEM_SECONDS, SCRIPTS, Desk, carrying, write_wav
-from tests.reaper_double import Item, Project, Script, Source
+from tests.reaper_desk import (
+    ITEM_OFFSET,
+    ITEM_SECONDS,
+    ITEM_START,
+    REGION,
+    SCRIPTS,
+    Desk,
+    carrying,
+    write_wav,
+)
+from tests.reaper_double import Envelope, Item, Project, Script, Send, Source, Take
 from tests.recorder import FRAMES, SAMPLE_RATE, Recorder, serving, write_noise
 from tests.test_bridge_server import start_server
 from tests.wire import ended
@@ -240,18 +249,43 @@ def test_what_replaces_an_item_is_its_take(action: str, preset: str, desk: Desk)
     assert desk.project.undo == [f"Segue: {preset}, seed 7"]
 
 
+def test_an_item_that_is_cut_meanwhile(desk: Desk) -> None:
+    """The new take plays in time with the old one, wherever the item now begins."""
+    desk.project.selection, desk.item.selected = (0.0, 0.0), True
+    desk.act("vary")
+    desk.order()
+    desk.item.info |= {"D_POSITION": 20.0, "D_LENGTH": 5.0}
+    desk.item.takes[0].info["D_STARTOFFS"] = ITEM_OFFSET + 2.0
+    desk.done(ITEM_OFFSET)
+    desk.finish()
+    assert desk.item.takes[1].info["D_STARTOFFS"] == 2.0
+    assert (desk.item.info["D_POSITION"], desk.item.info["D_LENGTH"]) == (20.0, 5.0)
+
+
+def test_an_item_whose_take_is_gone(desk: Desk) -> None:
+    """Nothing says where in it the clip belongs: it lies where it was asked for."""
+    desk.project.selection, desk.item.selected = (0.0, 0.0), True
+    desk.act("vary")
+    desk.order()
+    desk.item.takes = [Take(desk.item, desk.item.takes[0].source)]
+    desk.done(ITEM_OFFSET)
+    desk.finish()
+    assert (len(desk.item.takes), laid(desk).info["D_POSITION"]) == (1, ITEM_START)
+
+
 def test_what_replaces_a_part_lies_beside_it(desk: Desk) -> None:
     """On the track below, and the window says how to hear it alone."""
     desk.reaper.states["Segue", "task"] = "vary"
     script = window(desk)
     press(desk, script, RETURN)
     desk.done(START)
-    desk.until(lambda: "done: mute the original to hear it alone" in script.drawn)
+    desk.until(lambda: "done: mute what lies under it to hear it alone" in script.drawn)
     assert (laid(desk).info["D_POSITION"], len(desk.item.takes)) == (4.0, 1)
 
 
 def test_the_track_below(desk: Desk) -> None:
-    """Made once, inside the same folder, with the same fader and effects."""
+    """Made once, inside the same folder, with the same fader and effects; the second clip is a
+    second take, since both at once are not to be heard."""
     desk.track.info |= {"D_VOL": 0.5, "D_PAN": -0.3, "I_FOLDERDEPTH": -1.0}
     desk.track.effects = ["EQ", "Tape"]
     desk.project.track("Below")
@@ -262,29 +296,121 @@ def test_the_track_below(desk: Desk) -> None:
     names = [track.name for track in desk.project.tracks]
     assert names == [NAME, f"AI: {NAME}", "Below"]
     made = desk.project.tracks[1]
-    assert len(made.items) == 2
+    (item,) = made.items
+    assert (len(item.takes), item.active) == (2, 1)
     assert made.effects == ["EQ", "Tape"]
     assert [made.info[name] for name in ("D_VOL", "D_PAN", "I_FOLDERDEPTH")] == [0.5, -0.3, -1.0]
     assert desk.track.info["I_FOLDERDEPTH"] == 0.0
-    assert sources(made.items[0])[0].path != sources(made.items[1])[0].path
+    assert sources(item)[0].path != sources(item)[1].path
 
 
-def test_what_was_rendered_goes_through_no_effects_again(desk: Desk) -> None:
-    """An instrument's track is heard through REAPER's render; the track below stays plain."""
+def test_the_track_below_goes_where_the_track_goes(desk: Desk) -> None:
+    """To the same buses, as loudly, and only past them if the track does."""
+    reverb = desk.project.track("Reverb")
+    desk.track.sends = [Send(reverb), Send(reverb)]
+    desk.track.sends[1].info |= {"D_VOL": 0.25, "I_SENDMODE": 3.0}
+    desk.track.info["B_MAINSEND"] = 0.0
+    desk.act("continue")
+    desk.done(START)
+    desk.finish()
+    made = desk.project.tracks[1]
+    assert [(each.to, each.info) for each in made.sends] == [
+        (reverb, each.info) for each in desk.track.sends
+    ]
+    assert made.info["B_MAINSEND"] == 0.0
+    assert desk.project.changes_outside == []
+
+
+def test_a_second_try_with_another_fade(desk: Desk) -> None:
+    """Its item begins with the earlier and ends with the later of both; each plays where it did."""
+    for start, seconds in ((7.9, 3.0), (7.8, 3.0), (7.95, 4.0)):
+        desk.act("continue")
+        overlay = desk.clip(f"{start}.wav", seconds)
+        desk.done(START, overlay, START + start - REGION[0])
+        desk.finish()
+    item = laid(desk)
+    assert item.info["D_POSITION"] == pytest.approx(7.8)
+    assert item.info["D_LENGTH"] == pytest.approx(7.95 + 4.0 - 7.8)
+    offsets = [take.info["D_STARTOFFS"] for take in item.takes]
+    assert offsets == pytest.approx([-0.1, 0.0, -0.15])
+    assert (item.active, item.info["B_LOOPSRC"]) == (2, 0.0)
+
+
+def test_music_elsewhere_on_the_track_below(desk: Desk) -> None:
+    """It is an item of its own."""
+    for selection in ((4.0, 8.0), (4.0, 9.0)):
+        desk.project.selection = selection
+        desk.act("continue")
+        desk.done(START, desk.clip("overlay.wav"), START + selection[1] - selection[0])
+        desk.finish()
+    places = [item.info["D_POSITION"] for item in desk.project.tracks[1].items]
+    assert places == [8.0, 9.0]
+
+
+def test_a_volume_envelope_goes_on(desk: Desk) -> None:
+    """The track below has none, so the clip is as loud as the original is where it joins."""
+    desk.track.envelopes.append(Envelope("Volume", [(0.0, 0.5), (20.0, 0.5)]))
+    desk.act("continue")
+    desk.done(START, desk.clip("overlay.wav"), START + 4.0)
+    desk.finish()
+    assert laid(desk).takes[0].info["D_VOL"] == pytest.approx(0.5)
+
+
+def rendering(desk: Desk) -> None:
+    """Let REAPER render: silence."""
 
     def render(project: Project) -> None:
         texts = project.texts
         write_wav(Path(texts["RENDER_FILE"]) / f"{texts['RENDER_PATTERN']}.wav", 4.0, 48000)
 
     desk.reaper.render = render
+
+
+def test_what_was_rendered_goes_through_no_effects_again(desk: Desk) -> None:
+    """An instrument's track is heard through REAPER's render; the track below stays plain."""
+
+    rendering(desk)
     desk.track.effects, desk.track.instrument, desk.track.name = ["Synth"], 0, ""
     desk.track.info["D_VOL"] = 0.5
     desk.act("continue")
     desk.done(0.0, desk.clip("overlay.wav"), 3.5)
     desk.finish()
     made = desk.project.tracks[1]
-    assert (made.name, made.effects, made.info["D_VOL"]) == ("AI: Track 1", [], 1.0)
+    assert (made.name, made.effects, made.info["D_VOL"]) == ("AI, as heard: Track 1", [], 1.0)
+    assert list((desk.project.folder / "Segue" / "in").iterdir()) == []
     assert laid(desk).info["D_POSITION"] == 7.5
+
+
+def test_dry_and_rendered_clips_have_a_track_each(desk: Desk) -> None:
+    """Whichever comes first: effects are heard once, and each track is used again."""
+    rendering(desk)
+    desk.track.effects, desk.track.name = ["EQ"], "A"
+    desk.project.track("A")
+    for effects in (False, True, False, True):
+        desk.act("continue", effects=effects)
+        desk.done(0.0 if effects else START)
+        desk.finish()
+    tracks = [(track.name, track.effects, len(track.items)) for track in desk.project.tracks]
+    assert tracks[1:] == [("AI, as heard: A", [], 1), ("AI: A", ["EQ"], 1), ("A", [], 0)]
+    desk.project.tracks[0].info["I_SELECTED"], desk.project.tracks[3].info["I_SELECTED"] = 0, 1
+    desk.act("continue", effects=False)
+    desk.done(0.0)
+    desk.finish()
+    assert [track.name for track in desk.project.tracks][3:] == ["A", "AI: A"]
+
+
+@pytest.mark.parametrize(("effects", "index"), [(True, 0), (False, 1)])
+def test_beside_a_folder(effects: bool, index: int, desk: Desk) -> None:
+    """What lies in a folder goes through its effects: once."""
+    rendering(desk)
+    desk.track.effects, desk.track.info["I_FOLDERDEPTH"] = ["Bus"], 1.0
+    for _ in range(2):
+        desk.act("continue", effects=effects)
+        desk.done(0.0 if effects else START)
+        desk.finish()
+    assert [track.name.startswith("AI") for track in desk.project.tracks].index(True) == index
+    assert len(desk.project.tracks) == 2
+    assert desk.project.tracks[index].effects == []
 
 
 def test_a_turn_copies_little(desk: Desk) -> None:
@@ -329,9 +455,28 @@ def test_another_tab_in_front(desk: Desk) -> None:
         desk.reaper.turn()
     assert [len(project.tracks) for project in (other, desk.project)] == [1, 1]
     assert (other.changes_outside, desk.project.changes_outside) == ([], [])
+    assert desk.reaper.console == "Segue: ready: go back to its project\n"
     desk.reaper.front = 1
     desk.finish()
     assert laid(desk).info["D_POSITION"] == 4.0
+
+
+@pytest.mark.parametrize("by", ["action", "window"])
+def test_a_script_that_ends_before_its_clip_is_placed(by: str, desk: Desk) -> None:
+    """The clip is there, so it is kept, and the console says where."""
+    if by == "action":
+        desk.act("continue")
+    else:
+        press(desk, window(desk), RETURN)
+    desk.order()
+    open_other(desk)
+    desk.done(START)
+    for _ in range(3):
+        desk.reaper.turn()
+    desk.reaper.scripts[0].end()
+    kept = desk.folder / "server" / "clip.wav"
+    assert desk.reaper.console.endswith(f"Segue: cancelled; the clip is kept: {kept}\n")
+    assert kept.exists()
 
 
 @pytest.mark.parametrize("lost", ["project", "track"])
@@ -352,6 +497,16 @@ def test_project_or_track_gone(lost: str, desk: Desk) -> None:
     kept = Path(desk.reaper.console.rpartition(": ")[2].strip())
     assert kept.read_bytes() == (desk.folder / "server" / "clip.wav").read_bytes()
     assert ([track.items for track in other.tracks], other.undo) == ([[]], [])
+
+
+def test_an_item_that_is_deleted_at_once(desk: Desk) -> None:
+    """Its waveform is not drawn: REAPER has freed the file."""
+    desk.act("continue")
+    desk.done(START)
+    desk.until(lambda: len(desk.project.tracks) == 2)
+    laid(desk).track.items.clear()
+    desk.finish()
+    assert desk.reaper.console == ""
 
 
 def test_a_clip_that_is_no_audio(desk: Desk) -> None:
@@ -405,12 +560,96 @@ def test_a_script_that_ends_stops_its_job(desk: Desk) -> None:
     assert list(desk.spool.iterdir()) == []
 
 
+def test_reaper_crashes(desk: Desk) -> None:
+    """The job goes on; the next REAPER says once where its clip is, and places nothing."""
+    desk.act("continue")
+    desk.order()
+    desk.reaper.crash()
+    assert "kept" not in "".join(window(desk).drawn)
+    desk.reaper.crash()
+    desk.done(START)
+    kept = desk.folder / "server" / "clip.wav"
+    said = f"REAPER ended before its clip was placed; the clip is kept: {kept}"
+    assert said in "".join(window(desk).drawn)
+    assert said not in "".join(window(desk).drawn)
+    assert (list(desk.spool.iterdir()), len(desk.project.tracks)) == ([], 1)
+
+
+def test_a_crash_is_no_matter_of_other_scripts(desk: Desk) -> None:
+    """A job that runs in this REAPER is its own script's, whatever else begins."""
+    desk.act("continue")
+    desk.order()
+    desk.done(START)
+    desk.reaper.run(SCRIPTS / "segue_vary.lua")
+    desk.until(lambda: len(desk.project.tracks) == 2)
+    assert desk.reaper.console == ""
+
+
+def test_two_reapers_at_once(desk: Desk) -> None:
+    """Through one spool: each gets its own clip."""
+    other = Desk(desk.folder / "other")
+    with segue(desk, Recorder()):
+        for each, seed in ((desk, 1), (other, 2)):
+            each.act("continue", seed=seed)
+        desk.finish()
+        other.finish()
+    names = [laid(each).takes[0].name for each in (desk, other)]
+    assert names == ["continue, seed 1", "continue, seed 2"]
+    paths = [Path(sources(laid(each))[0].path) for each in (desk, other)]
+    assert [path.parent.parent for path in paths] == [desk.project.folder, other.project.folder]
+    assert paths[0].read_bytes() != paths[1].read_bytes()
+
+
 def test_no_spool(desk: Desk) -> None:
     """Without the folder nobody can answer, so it is said at once."""
     desk.spool.rmdir()
     desk.act("continue")
     desk.finish()
     assert desk.reaper.console == "Segue: Segue is not there: start it with `segue up`\n"
+
+
+UNATTENDED = "Segue does not answer: start `segue up`, or start it anew; this waits"
+
+
+def test_segue_is_started_late(desk: Desk) -> None:
+    """The folder is there from another day, but nobody looks into it: the action says so, once,
+    and its order waits."""
+    desk.act("continue")
+    desk.until(lambda: desk.reaper.clock > 20.0)
+    assert desk.reaper.console == f"Segue: {UNATTENDED}\n"
+    with segue(desk, Recorder()):
+        desk.finish()
+    assert len(laid(desk).takes) == 1
+    assert list(desk.spool.iterdir()) == []
+
+
+def test_a_spool_that_dies(desk: Desk) -> None:
+    """The window says so in the middle of the job, and the clip comes once it is back."""
+    gate = threading.Event()
+    engine, script = Recorder(gate=gate), window(desk)
+    with serving(desk.folder / "data", engine) as url, Running(url) as bridge:
+        with carrying(desk.spool, bridge.port):
+            press(desk, script, RETURN)
+            desk.until(lambda: "optimizing" in script.drawn)
+        desk.until(lambda: UNATTENDED in "".join(script.drawn))
+        with carrying(desk.spool, bridge.port):
+            desk.until(lambda: "optimizing" in script.drawn)
+            gate.set()
+            desk.until(lambda: "done" in script.drawn)
+    assert len(laid(desk).takes) == 1
+
+
+def test_a_bridge_that_is_not_there(desk: Desk) -> None:
+    """An action without a window says in the console what the spool says."""
+    desk.act("continue")
+    desk.order()
+    desk.answer("/spool/waiting", "nobody answers: start it with `segue up`")
+    desk.until(lambda: desk.reaper.console)
+    desk.answer("/segue/error", "bad-region", "silence")
+    desk.finish()
+    assert desk.reaper.console == (
+        "Segue: nobody answers: start it with `segue up`\nSegue: silence\n"
+    )
 
 
 def test_the_bridge_is_started_late(desk: Desk) -> None:
@@ -486,6 +725,16 @@ def test_the_window_by_typing(desk: Desk) -> None:
     assert {"7.5", "99", "a, b"} <= set(script.drawn)
     press(desk, script, RETURN)
     assert desk.make()[6:10] == [7.5, 0.0, 99, "a, b"]
+
+
+def test_a_long_message_is_shown_whole(desk: Desk) -> None:
+    """It is broken between words and the folders of a path; no line is wider than the window."""
+    script = window(desk)
+    press(desk, script, RETURN)
+    text = "region: too short; the clip is kept: " + "/a folder/another" * 10 + ".wav"
+    desk.answer("/segue/error", "bad-region", text)
+    desk.until(lambda: "".join(script.drawn).endswith(text))
+    assert max(7 * len(each) for each in script.drawn) <= 460 - 12
 
 
 def test_one_job_at_a_time(desk: Desk) -> None:

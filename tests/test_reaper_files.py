@@ -13,7 +13,7 @@ import lupa.lua54 as lupa
 import pytest
 
 from segue.bridge.daw.install import Fate
-from segue.bridge.daw.reapack import header, index, scripts
+from segue.bridge.daw.reapack import header, index, main, scripts
 from segue.bridge.daw.reaper_install import default_reaper_folder, install_reaper
 from segue.bridge.daw.spool_lines import decode_line, encode_line
 from segue.bridge.osc import Message
@@ -226,6 +226,17 @@ def test_the_index_names_every_file() -> None:
     assert {each.text for each in sources} == {f"https://example.org/reaper/{n}" for n in names}
     actions = {each.attrib["file"] for each in sources if each.attrib.get("main") == "main"}
     assert actions == {path.name for path in SCRIPTS.glob("*.lua")}
+
+
+def test_the_index_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
+    """By a command that takes the URL, with the time of day in UTC; without one it says what."""
+    assert main([]) == 2
+    assert "usage: " in capsys.readouterr().err
+    assert main(["https://example.org/reaper/"]) == 0
+    written = capsys.readouterr().out
+    time = re.search(r'time="(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ)"', written)
+    assert time is not None
+    assert written == index(scripts(), "https://example.org/reaper", time[1])
 
 
 @pytest.mark.parametrize("path", sorted(SCRIPTS.glob("*.lua")), ids=lambda path: path.name)

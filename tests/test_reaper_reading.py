@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 import soundfile
 
-from tests.reaper_desk import ITEM_OFFSET, ITEM_START, REGION, Desk
-from tests.reaper_double import Envelope, Item, Marker, Project, Take, sample
+from tests.reaper_desk import ITEM_OFFSET, ITEM_START, REGION, SCRIPTS, Desk
+from tests.reaper_double import Envelope, Item, Marker, Project, Script, Take, sample
 
 RATES = (44100, 48000, 96000)
 MAX_FRAMES_A_TURN = 65536
@@ -56,6 +56,7 @@ def add_second_item(item: Item) -> None:
 TOUCHED: dict[str, Callable[[Item], object]] = {
     "gain": lambda item: item.info.update(D_VOL=0.5),
     "mute": lambda item: item.info.update(B_MUTE=1.0),
+    "all takes": lambda item: item.info.update(B_ALLTAKESPLAY=1.0),
     "take gain": lambda item: item.takes[0].info.update(D_VOL=2.0),
     "rate": lambda item: item.takes[0].info.update(D_PLAYRATE=1.01),
     "pitch": lambda item: item.takes[0].info.update(D_PITCH=1.0),
@@ -143,6 +144,42 @@ def test_a_bounce_that_is_stopped_leaves_nothing(desk: Desk) -> None:
     assert list(desk.spool.iterdir()) == []
 
 
+def test_a_full_disk(desk: Desk) -> None:
+    """Also where it is full at the very end, it is said, and no half file stays or is ordered."""
+    desk.item.info["D_VOL"] = 0.5
+    script = Script(desk.reaper, SCRIPTS / "segue_continue.lua")
+    script.lua.execute(
+        "local open = io.open"
+        " function io.open(path, mode)"
+        "   local file = open(path, mode)"
+        "   if mode ~= 'wb' or not file then return file end"
+        "   return { write = function(_, text) return file:write(text) end,"
+        "     flush = function() return nil, 'No space left on device' end,"
+        "     close = function() return file:close() end } end"
+    )
+    desk.reaper.scripts.append(script)
+    script.begin()
+    desk.finish()
+    assert desk.reaper.console == "Segue: the disk takes no more\n"
+    assert list((desk.project.folder / "Segue" / "in").iterdir()) == []
+
+
+@pytest.mark.parametrize("end", ["done", "error"])
+def test_what_was_read_for_a_job_goes_with_it(end: str, desk: Desk) -> None:
+    """The project keeps the clip alone; a file of the producer's own is never removed."""
+    for gain in (0.5, 1.0):
+        desk.item.info["D_VOL"] = gain
+        desk.act("continue")
+        desk.order()
+        if end == "done":
+            desk.done(0.0)
+        else:
+            desk.answer("/segue/error", "bad-region", "silence")
+        desk.finish()
+    assert list((desk.project.folder / "Segue" / "in").iterdir()) == []
+    assert desk.file.exists()
+
+
 def test_a_track_removed_while_it_is_read(desk: Desk) -> None:
     """It is said, and nothing stays open."""
     desk.item.info["D_VOL"] = 0.5
@@ -169,7 +206,18 @@ def test_an_item_alone(desk: Desk) -> None:
     desk.project.selection = (0.0, 0.0)
     desk.item.selected = True
     desk.act("before")
-    assert desk.make()[2:6] == [ITEM_OFFSET, 12.0, "lead-in", 0.0]
+    assert desk.make()[2:5] == [ITEM_OFFSET, 12.0, "lead-in"]
+
+
+def test_an_item_elsewhere_is_not_meant(desk: Desk) -> None:
+    """The time selection is of the selected item only where the two meet, else of the track."""
+    other = desk.project.track("Other").add(desk.file, 20.0, 5.0, selected=True)
+    desk.act("continue")
+    assert desk.make()[2] == ITEM_OFFSET + REGION[0] - ITEM_START
+    other.info["D_POSITION"] = 5.0
+    desk.reaper.scripts[0].end()
+    desk.act("vary")
+    assert soundfile.info(str(desk.make()[1])).frames == 4 * 48000
 
 
 def test_nothing_selected(desk: Desk) -> None:
@@ -191,6 +239,23 @@ def test_tempo_over_region_and_continuation(desk: Desk) -> None:
     assert desk.rows("tempo") == [0.0, 100.0, 3.0, 1.0, 150.0, 3.0, 5.0, 90.0, 3.5]
     assert desk.heading("tempo") == [3, "", "", pytest.approx(2.0)]  # 5 beats at 100: 3 + 2
     assert desk.make()[5:7] == [6.0, 0.0]
+
+
+def test_bars_before_a_region_are_those_before_it(desk: Desk) -> None:
+    """In the tempo and metre that are there, whatever begins with the region."""
+    desk.project.metre = (3, 4)
+    desk.project.markers = [Marker(3.0, 60.0), Marker(4.0, 200.0, 4, 4)]
+    desk.project.selection = (4.0, 8.0)
+    desk.act("before", length=1)
+    assert desk.make()[5:7] == pytest.approx([2.0, 0.0])  # a beat at 60, two at 120
+
+
+def test_a_region_that_rounding_puts_before_a_bar_line(desk: Desk) -> None:
+    """It begins on the bar line, in the metre that begins there."""
+    desk.project.markers = [Marker(4.0 + 1e-9, 120.0, 3, 4)]
+    desk.act("continue")
+    assert desk.rows("tempo") == [0.0, 120.0, 3.0]
+    assert desk.heading("tempo")[3] == 0.0
 
 
 def test_a_gliding_tempo_keeps_its_beats(desk: Desk) -> None:
@@ -257,12 +322,13 @@ def test_a_selected_envelope_of_another_kind(desk: Desk) -> None:
     assert desk.heading("intensity")[2] == "share"
 
 
-@pytest.mark.parametrize("why", ["flat", "switched off", "of a take"])
+@pytest.mark.parametrize("why", ["flat", "switched off", "bypassed", "of a take"])
 def test_no_levels(why: str, desk: Desk) -> None:
-    """A flat envelope says nothing, nor does one that is not to be followed."""
+    """A flat envelope says nothing, nor does one that is not to be followed or not heard."""
     volume = level_points(desk)
     if why == "flat":
         volume.points = [(0.0, 0.5)]
+    volume.active = why != "bypassed"
     if why == "of a take":
         volume.name, volume.take = "Take volume", desk.item.takes[0]
         desk.project.selected_envelope = volume
@@ -324,7 +390,7 @@ def bars_at_120(count: float) -> list[float]:
     ("action", "preset", "length"),
     [
         ("continue", "continue", bars_at_120(4.0)),
-        ("before", "lead-in", bars_at_120(4.0)),
+        ("before", "lead-in", [8.0, 0.0, 0.0]),
         ("both", "both-sides", bars_at_120(4.0)),
         ("loop", "seamless-loop", bars_at_120(4.0)),
         ("vary", "vary-a-little", [0.0, 0.0, 0.0]),
@@ -333,17 +399,22 @@ def bars_at_120(count: float) -> list[float]:
 def test_each_task_has_its_preset(
     action: str, preset: str, length: list[float], desk: Desk
 ) -> None:
-    """An action asks for its own preset and as many bars as the window was left with."""
+    """An action asks for its own preset and as many bars as the window was left with; those before
+    the region in seconds, since its tempo map begins with it."""
     desk.act(action, seed=11, text='warm, "slow" strings\t')
     assert desk.make()[4:] == [preset, *length, 11, 'warm, "slow" strings\t']
 
 
-def effects_heard(desk: Desk, fail: bool = False) -> dict[str, float]:
+def effects_heard(desk: Desk, fail: bool = False) -> dict[str, float | str]:
     """Let REAPER render; what it was asked for is gathered."""
-    asked: dict[str, float] = {}
+    asked: dict[str, float | str] = {}
 
     def render(project: Project) -> None:
         asked.update(project.numbers)
+        asked["format"], asked["format2"] = (
+            project.texts["RENDER_FORMAT"],
+            project.texts["RENDER_FORMAT2"],
+        )
         asked["selected"] = [t.info["I_SELECTED"] for t in project.tracks].index(1.0)
         if fail:
             raise RuntimeError("no disk")
@@ -353,6 +424,17 @@ def effects_heard(desk: Desk, fail: bool = False) -> dict[str, float]:
 
     desk.reaper.render = render
     return asked
+
+
+def test_a_render_into_a_path_with_a_semicolon(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """REAPER parts the files that it will write by semicolons, and a folder's name may have one."""
+    monkeypatch.setenv("SEGUE_SPOOL", str(tmp_path / "a;b.wav" / "spool"))
+    desk = Desk(tmp_path / "a;b.wav")
+    effects_heard(desk)
+    desk.act("continue", effects=True)
+    assert Path(str(desk.make()[1])).parent == desk.project.folder / "Segue" / "in"
 
 
 @pytest.mark.parametrize("fail", [False, True])
@@ -372,6 +454,7 @@ def test_a_render_puts_every_setting_back(fail: bool, desk: Desk) -> None:
         assert desk.make()[2:4] == [0.0, 4.0]
     bounds = ("RENDER_STARTPOS", "RENDER_ENDPOS", "RENDER_BOUNDSFLAG", "RENDER_SETTINGS")
     assert [asked[name] for name in bounds] == [4.0, 8.0, 0.0, 2.0]
+    assert (asked["format"], asked["format2"]) == ("ZXZhdyAAAQ==", "")  # float WAV, nothing else
     assert asked["selected"] == 0
     left = {name: value for name, value in desk.project.numbers.items() if value}
     assert (left, {k: v for k, v in desk.project.texts.items() if v}) == (numbers, texts)

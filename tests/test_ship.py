@@ -76,10 +76,13 @@ def test_half_precision_on_disk_computes_in_float32(half_file: Path) -> None:
 
 
 def test_weights_that_do_not_fit_are_kept_whole(half_file: Path, tiny_model: Path) -> None:
-    """float32 weights lose nothing either: they stay as they are."""
-    kinds = {t.data_type for t in onnx.load(tiny_model / "decoder.onnx").graph.initializer}
-    assert onnx.TensorProto.FLOAT16 not in kinds
-    assert half_file.stat().st_size < 0.9 * (tiny_model / "decoder.onnx").stat().st_size
+    """float32 weights lose nothing either: they stay as they are, at twice the bytes."""
+    whole_file = tiny_model / "decoder.onnx"
+    whole, half = (onnx.load(path).graph.initializer for path in (whole_file, half_file))
+    assert onnx.TensorProto.FLOAT16 not in {t.data_type for t in whole}
+    halves = sum(len(t.raw_data) for t in half if t.data_type == onnx.TensorProto.FLOAT16)
+    saved = whole_file.stat().st_size - half_file.stat().st_size
+    assert saved >= halves > 100_000
 
 
 def test_the_same_weights_give_the_same_bytes(half_file: Path, tmp_path: Path) -> None:

@@ -111,13 +111,17 @@ def test_what_may_pass_is_no_end() -> None:
 
 
 def test_missing_rows_are_sent_again_soon() -> None:
-    """The whole order, once however often they are asked for."""
+    """The whole order, once however often they are asked for; that it was refused without them
+    is no end."""
     orders = Spool()
     orders.take("a", ORDER, 0.0)
+    refused = encode("/segue/error", ("s", "a"), ("s", "bad-request"), ("s", "rows are missing"))
     for _ in range(3):
         assert orders.hear(encode("/segue/rows/missing", ("s", "a"), ("s", "tempo")), 0.1) == []
+    assert orders.hear(refused, 0.1) == []
     assert orders.due(0.1 + spool.MISSING_SECONDS) == [SENT]
     assert orders.due(0.2 + spool.MISSING_SECONDS) == []
+    assert len(orders.hear(refused, 0.3)) == 1
 
 
 def test_an_order_taken_away_is_cancelled() -> None:
@@ -194,14 +198,26 @@ def test_files_and_datagrams(tmp_path: Path, bridge: Bridge) -> None:
 
 
 def test_taken_up_again_after_a_restart(tmp_path: Path, bridge: Bridge) -> None:
-    """What was under way is asked again; what had ended, and what is a day old, is not."""
+    """What was under way is asked again, what had ended is not; what is a day old is removed."""
     for name in ("open", "ended", "old"):
         (tmp_path / f"{name}.order").write_text(ORDER.replace("\ta\t", f"\t{name}\t"))
     (tmp_path / "ended.answers").write_text("/segue/job/done\tss\tended\t/clip.wav\n")
+    (tmp_path / "old.answers").write_text("/segue/job/accepted\ts\told\n")
     wall = (tmp_path / "old.order").stat().st_mtime + MAX_AGE_SECONDS + 1
     for path in (tmp_path / "open.order", tmp_path / "ended.order"):
         os.utime(path, (wall, wall))
     folder = SpoolFolder(tmp_path, bridge.port)
     folder.turn(0.0, wall)
     assert [message.args[0] for message in bridge.hear()] == ["open"]
+    folder.turn(0.0, wall)
+    assert {path.stem for path in tmp_path.iterdir()} == {"open", "ended"}
+    folder.close()
+
+
+def test_a_ping_is_taken_away(tmp_path: Path, bridge: Bridge) -> None:
+    """Whatever order it asks for: so a script sees that the folder is looked after."""
+    folder = SpoolFolder(tmp_path, bridge.port)
+    (tmp_path / "a.ping").touch()
+    folder.turn(0.0, 0.0)
+    assert list(tmp_path.iterdir()) == []
     folder.close()

@@ -27,7 +27,9 @@ def default_ableton_folder() -> Path:
     if sys.platform == "darwin":
         return Path.home() / "Music" / "Ableton" / "User Library"
     if sys.platform == "win32":
-        return Path.home() / "Documents" / "Ableton" / "User Library"
+        import platformdirs
+
+        return platformdirs.user_documents_path() / "Ableton" / "User Library"  # or OneDrive's
     text = "Live runs on macOS and Windows: name its User Library to install for another machine"
     raise SegueError(Code.UNSUPPORTED, text)
 

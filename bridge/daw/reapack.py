@@ -1,12 +1,15 @@
 """The index by which ReaPack, REAPER's package manager, installs the scripts.
 
+`python -m segue.bridge.daw.reapack URL > index.xml` writes the one of the scripts under that URL.
 Format: https://github.com/cfillion/reapack/wiki/Index-Format
 """
 
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
 from fnmatch import fnmatch
 from importlib.resources import files
 from importlib.resources.abc import Traversable
@@ -75,3 +78,17 @@ def _texts(folder: Traversable, prefix: str) -> Iterable[tuple[str, str]]:
             yield from _texts(each, f"{prefix}{each.name}/")
         elif each.name.endswith(".lua"):
             yield f"{prefix}{each.name}", each.read_text(encoding="utf-8")
+
+
+def main(arguments: list[str]) -> int:
+    """Print the index of the scripts that lie under the one argument, a URL."""
+    if len(arguments) != 1:
+        print("usage: python -m segue.bridge.daw.reapack URL", file=sys.stderr)
+        return 2
+    time = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    print(index(scripts(), arguments[0].rstrip("/"), time), end="")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -72,6 +72,7 @@ class _Order:
     again_at: float
     stage: Stage = Stage.ASKED
     answered: bool = False
+    incomplete: bool = False  # rows got lost since it was last sent, so it was refused
     told: str = ""  # the last text of a WAITING
     fraction: float = -1.0  # of the last progress that was passed on, and its stage
     working: str = ""
@@ -109,6 +110,7 @@ class Spool:
             if order.stage is Stage.ENDED or now < order.again_at:
                 continue
             steps += order.sends
+            order.incomplete = False
             if not order.answered:
                 steps += _wait(order_id, order, UNANSWERED)
             order.again_at = now + RETRY_SECONDS
@@ -133,7 +135,9 @@ def _heard(order_id: str, order: _Order, message: osc.Message, now: float) -> li
     match message:
         case osc.Message("/segue/rows/missing"):
             order.again_at = now + MISSING_SECONDS
-            order.answered = True
+            order.answered = order.incomplete = True
+            return []
+        case osc.Message("/segue/error", (_, Code.BAD_REQUEST, _)) if order.incomplete:
             return []
         case osc.Message("/segue/error", (_, code, str(text))) if code in MAY_PASS:
             order.answered = True

@@ -14,6 +14,7 @@ POLL_SECONDS = 0.05
 MAX_ORDER_BYTES = 4 * 1024 * 1024
 MAX_AGE_SECONDS = 24 * 3600.0  # of an order that nobody came back for
 ORDER, ANSWERS, SOUND = ".order", ".answers", ".wav"
+PING = ".ping"  # left by a script that wants to know whether we are there: we take it away
 
 
 class SpoolFolder:
@@ -47,11 +48,13 @@ class SpoolFolder:
                 self._do(self._spool.hear(data, now))
 
     def _look(self, now: float, wall: float) -> None:
+        for path in self._folder.glob(f"*{PING}"):
+            _remove(path)
         found = {path.stem: path for path in self._folder.glob(f"*{ORDER}")}
         for order_id in self._known - found.keys():
             self._do(self._spool.forget(order_id))
             for ending in (ANSWERS, SOUND):
-                (self._folder / f"{order_id}{ending}").unlink(missing_ok=True)
+                _remove(self._folder / f"{order_id}{ending}")
         for order_id in found.keys() - self._known:
             if ID.fullmatch(order_id):
                 self._take(order_id, found[order_id], now, wall)
@@ -60,7 +63,10 @@ class SpoolFolder:
     def _take(self, order_id: str, path: Path, now: float, wall: float) -> None:
         try:
             stat = path.stat()
-            if wall - stat.st_mtime > MAX_AGE_SECONDS or self._has_ended(path):
+            if wall - stat.st_mtime > MAX_AGE_SECONDS:
+                _remove(path)  # and next time, when it is missed, what belongs to it
+                return
+            if self._has_ended(path):
                 return
             with path.open(encoding="utf-8", newline="\n") as file:
                 text = file.read(MAX_ORDER_BYTES)
@@ -89,3 +95,8 @@ class SpoolFolder:
         path = self._folder / f"{order_id}{ANSWERS}"
         with path.open("a", encoding="utf-8", newline="\n") as file:
             file.write(f"{line}\n")
+
+
+def _remove(path: Path) -> None:
+    with suppress(OSError):  # gone already; or, on Windows, its script is reading it
+        path.unlink()

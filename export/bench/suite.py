@@ -111,7 +111,9 @@ class Bench:
             half, _ = machine.matmul_rate(device, sizes, now, torch.bfloat16)
             flops = [floor.count(each.job.engine, each.job.request, path) for each in main]
             yield tables.floor_table(zip(main, flops, strict=True), rate, size, half, note)
-            yield tables.seed_table(timed(self._seeds()), note)
+            seeds = timed(self._seeds())
+            self._draw_seeds(seeds)
+            yield tables.seed_table(seeds, note)
             lengths = timed(self._lengths())
             self._draw_lengths(lengths)
             yield tables.length_table(lengths, note)
@@ -162,6 +164,22 @@ class Bench:
         weights = f"model {self.engine.model}, its own base for DITTO"
         search = "compiled for one seed" if self.compiled else "not compiled"
         return f"{self._device}, {self.busy} before; {weights}; search {search}; seed {tasks.SEED}"
+
+    def _draw_seeds(self, seeds: list[Measured]) -> None:
+        x = tuple(float(each.job.request.settings.seeds) for each in seeds)
+        one = seeds[0].seconds[0] / x[0]
+        curves = (
+            Line(label="side by side", x=x, y=tuple(each.seconds[0] for each in seeds)),
+            Line(label="one after the other", x=x, y=tuple(one * count for count in x)),
+        )
+        draw_lines(
+            curves,
+            self.out / "bench-seeds.png",
+            title=f"What seeds side by side cost on {self.engine.device}",
+            x_label="seeds",
+            y_label="s to make them",
+            log_x=False,
+        )
 
     def _draw_lengths(self, lengths: list[Measured]) -> None:
         curves = []

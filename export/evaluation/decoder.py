@@ -20,18 +20,6 @@ ITERATIONS = 60
 PARITY_CLIPS = 4
 
 
-class FastStft(Stft):
-    """The same transform by FFT, which is quicker where nothing has to be exported."""
-
-    def rfft(self, x: Tensor) -> Tensor:
-        """(..., n_fft) to (..., bins, 2)."""
-        return torch.view_as_real(torch.fft.rfft(x))
-
-    def irfft(self, spectrum: Tensor) -> Tensor:
-        """(..., bins, 2) to (..., n_fft)."""
-        return torch.fft.irfft(torch.view_as_complex(spectrum.contiguous()))
-
-
 class GriffinLim:
     """The baseline: magnitudes from the mel without a network, random phases, 60 iterations.
 
@@ -42,7 +30,7 @@ class GriffinLim:
     def __init__(self, mel: MelConfig, seed: int = 0) -> None:
         bank = filterbank(mel, torch.device("cpu"))
         self.inverse = torch.linalg.pinv(bank.double()).float()
-        self.stft = FastStft(mel)
+        self.stft = Stft(mel)
         self.generator = torch.Generator().manual_seed(seed)
 
     def __call__(self, mel: np.ndarray) -> np.ndarray:
@@ -50,8 +38,9 @@ class GriffinLim:
         bands = torch.from_numpy(mel).unflatten(0, (2, -1)).exp()
         magnitude = (self.inverse @ bands).clamp(min=0).transpose(1, 2)  # (2, T, bins)
         angle = torch.rand(magnitude.shape, generator=self.generator) * 2 * math.pi
-        start = magnitude[..., None] * torch.stack((angle.cos(), angle.sin()), dim=-1)
-        signal = fast_griffin_lim(self.stft, start, ITERATIONS, lambda _: magnitude)
+        wanted = self.stft.arranged(magnitude)
+        start = self.stft.polar(wanted, self.stft.arranged(angle))
+        signal = fast_griffin_lim(self.stft, start, ITERATIONS, lambda _: wanted)
         return mid_side(signal).T.contiguous().numpy()
 
 

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from segue.server.ditto.mel import MelConfig, MelScale, filterbank, mid_side
-from segue.server.ditto.stft import TINY, Stft, fast_griffin_lim
+from segue.server.ditto.stft import TINY, Spectrum, Stft, fast_griffin_lim
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,9 +62,11 @@ class Decoder(nn.Module):
         self.register_buffer("mean", scale.mean[:, None].clone())
         self.register_buffer("std", scale.std[:, None].clone())
         self.bank: Tensor
-        self.register_buffer("spread", spread_matrix(mel), persistent=False)
         bank = filterbank(mel, torch.device("cpu"))
-        self.register_buffer("bank", bank.clone(), persistent=False)
+        spread = self.stft.arranged(spread_matrix(bank).T).T
+        bank = self.stft.arranged(bank) * self.stft.shares
+        self.register_buffer("spread", spread.contiguous(), persistent=False)
+        self.register_buffer("bank", bank.contiguous(), persistent=False)
         self.enter = nn.Conv1d(mel.channels, config.width, 7, padding=3)
         self.blocks = nn.ModuleList(Block(config.width) for _ in range(config.depth))
         self.norm = nn.LayerNorm(config.width)
@@ -78,18 +80,18 @@ class Decoder(nn.Module):
             x = block(x)
         return self.leave(self.norm(x))
 
-    def assemble(self, estimate: Tensor, mel: Tensor) -> tuple[Tensor, Tensor]:
-        """Magnitudes (batch * 2, frames, bins) and spectrum (batch * 2, frames, bins, 2)."""
+    def assemble(self, estimate: Tensor, mel: Tensor) -> tuple[Tensor, Spectrum]:
+        """Magnitudes (batch * 2, frames, places), and with their phases."""
         out = estimate.unflatten(-1, (2, 2, -1))  # (batch, frames, mid or side, what, bins)
-        correction, phase = out.transpose(1, 2).flatten(0, 1).unbind(2)
+        arranged = self.stft.arranged(out.transpose(1, 2).flatten(0, 1))
+        correction, phase = arranged.unbind(2)
         bands = mel_bands(mel)
         rough = bands @ self.spread.T
         magnitude = rough.clamp(min=TINY) * correction.clamp(-6, 3).exp()
         magnitude = fit_mel(magnitude, bands, self.bank, self.config.fit)
-        pair = torch.stack((phase.cos(), phase.sin()), dim=-1)
-        return magnitude, magnitude[..., None] * pair
+        return magnitude, self.stft.polar(magnitude, phase)
 
-    def spectra(self, mel: Tensor) -> tuple[Tensor, Tensor]:
+    def spectra(self, mel: Tensor) -> tuple[Tensor, Spectrum]:
         """What `assemble` makes of the network's own estimate."""
         return self.assemble(self.estimate(mel), mel)
 
@@ -111,22 +113,22 @@ def mel_bands(mel: Tensor) -> Tensor:
 
 
 def fit_mel(magnitude: Tensor, bands: Tensor, bank: Tensor, iterations: int) -> Tensor:
-    """Scale magnitudes, bin by bin, until their mel is `bands`: Lee and Seung's update (2001).
+    """Scale magnitudes, place by place, until their mel is `bands`: Lee and Seung's update (2001).
 
-    magnitude: (..., frames, bins); bands: (..., frames, bands); bank: (bands, bins). Bins outside
-    all bands stay as they are.
+    magnitude: (..., frames, places); bands: (..., frames, bands); bank: (bands, places). Places
+    outside all bands stay as they are.
     """
     covering = bank.sum(0)
     outside = (covering <= 0).to(bank.dtype)
+    shares = bank / (covering + outside)
     for _ in range(iterations):
         ratio = bands / (magnitude @ bank.T).clamp(min=TINY)
-        magnitude = magnitude * ((ratio @ bank) / (covering + outside) + outside)
+        magnitude = magnitude * (ratio @ shares + outside)
     return magnitude
 
 
-def spread_matrix(mel: MelConfig) -> Tensor:
-    """(bins, bands): turns mel magnitudes into a first guess of the bins' magnitudes."""
-    bank = filterbank(mel, torch.device("cpu"))
+def spread_matrix(bank: Tensor) -> Tensor:
+    """(bins, bands) of a bank (bands, bins): from a mel to a first guess of the magnitudes."""
     sums = bank.sum(1, keepdim=True)
     shares = bank / sums
     return (shares / shares.sum(0).clamp(min=TINY) / sums).T

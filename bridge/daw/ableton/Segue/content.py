@@ -3,7 +3,7 @@
 
 Live counts an unwarped clip's content in seconds and a warped one's in beats. Where an
 arrangement clip starts in its content is its start marker if it loops, else its loop start
-(which then is the start marker's alias).
+(which then is the start marker's alias, as the loop end is the end's).
 """
 
 from __future__ import annotations
@@ -19,8 +19,11 @@ if TYPE_CHECKING:
 CONTEXT_SECONDS = 3.0  # on either side of a gap; the model looks at one
 MAX_POINTS = 1024  # of a warped clip's timeline
 BEAT_TOLERANCE = 1e-6  # far below a sample at any tempo
+LENGTH_TOLERANCE = 0.01  # beats; beyond it a clip is not as long as at the tempo of now
 
 ONE_PASS = "the clip starts again at beat {:g}; only what comes after it is heard"
+TEMPO_CHANGES = "approximate, because the tempo changes under the clip"
+OTHER_SPEED = "the clip is transposed by playing it faster or slower: consolidate it first"
 
 
 class Part(NamedTuple):
@@ -40,12 +43,13 @@ def span(clip: Clip, bpm: float, start: float, end: float) -> Part:
     Of a clip that starts again in between, the last time through it. Raises RefusedError.
     """
     first = _last_pass(clip, start, end)
-    notes = (ONE_PASS.format(first),) if first > start else ()
+    notes = [ONE_PASS.format(first)] if first > start else []
+    notes += [TEMPO_CHANGES] if _tempo_changes(clip, bpm) else []
     seconds = [_seconds(clip, bpm, beat, first) for beat in (first, end)]
     begin, stop = _whole_samples(clip, *seconds)
     timeline = _timeline(clip, bpm, first, end)
     beat = timeline.beat_at(begin, bpm)
-    return Part(begin, stop - begin, beat, timeline, (), notes)
+    return Part(begin, stop - begin, beat, timeline, (), tuple(notes))
 
 
 def fill(clip: Clip, bpm: float, start: float, end: float) -> Part:
@@ -64,7 +68,7 @@ def fill(clip: Clip, bpm: float, start: float, end: float) -> Part:
 
 def _last_pass(clip: Clip, start: float, end: float) -> float:
     """The latest beat, not before `start`, from which the content runs on until `end`."""
-    if not (clip.is_arrangement_clip and clip.looping):
+    if not (clip.is_arrangement_clip and _returns(clip)):
         return start
     again = clip.start_time + clip.loop_end - clip.start_marker  # the first return
     if end <= again + BEAT_TOLERANCE:
@@ -74,9 +78,14 @@ def _last_pass(clip: Clip, start: float, end: float) -> float:
     return max(start, again + returns * length)
 
 
+def _returns(clip: Clip) -> bool:
+    """Whether it loops, and does not begin behind its loop, which then is never reached."""
+    return clip.looping and clip.start_marker < clip.loop_end
+
+
 def _end_of_pass(clip: Clip, beat: float) -> float:
     """Where the content that plays just before `beat` ends."""
-    if not clip.looping:
+    if not _returns(clip):
         return clip.end_time
     again = clip.start_time + clip.loop_end - clip.start_marker
     length = clip.loop_end - clip.loop_start
@@ -91,8 +100,8 @@ def _seconds(clip: Clip, bpm: float, beat: float, first: float) -> float:
     content = clip.start_marker if clip.looping else clip.loop_start
     passed = beat - clip.start_time
     if not clip.warping:
-        return content + passed * 60 / bpm
-    if clip.looping:
+        return content + passed * _seconds_a_beat(clip, bpm)
+    if _returns(clip):
         intro = clip.loop_end - clip.start_marker
         before = first - clip.start_time + BEAT_TOLERANCE  # played when the pass begins
         if before >= intro:
@@ -100,6 +109,24 @@ def _seconds(clip: Clip, bpm: float, beat: float, first: float) -> float:
             returns = math.floor((before - intro) / length)
             content, passed = clip.loop_start, passed - intro - returns * length
     return _content_seconds(clip, content + passed)
+
+
+def _seconds_a_beat(clip: Clip, bpm: float) -> float:
+    """Of an unwarped clip in the arrangement; on the mean where the tempo changes under it.
+
+    Live tells a script one tempo, but where the clip begins and ends in both. Raises RefusedError.
+    """
+    if clip.pitch_coarse or clip.pitch_fine:
+        raise RefusedError(OTHER_SPEED)
+    beats, seconds = clip.end_time - clip.start_time, clip.loop_end - clip.loop_start
+    if abs(beats - seconds * bpm / 60) <= LENGTH_TOLERANCE:
+        return 60 / bpm
+    return seconds / beats
+
+
+def _tempo_changes(clip: Clip, bpm: float) -> bool:
+    in_time = clip.is_arrangement_clip and not clip.warping
+    return in_time and _seconds_a_beat(clip, bpm) != 60 / bpm
 
 
 def _content_seconds(clip: Clip, content: float) -> float:
@@ -118,10 +145,15 @@ def _whole_samples(clip: Clip, start: float, end: float) -> tuple[float, float]:
 
 
 def _timeline(clip: Clip, bpm: float, first: float, end: float) -> Timeline:
-    """A point a beat; of an unwarped clip its start, as time passes through it as it does."""
+    """A point a beat; of an unwarped clip its start, as time passes through it as it does.
+
+    Where the tempo changes under that its end too: whatever happens between, they are exact.
+    """
     if clip.warping:
         count = min(MAX_POINTS, max(1, math.ceil(end - first)))
         beats = [first + (end - first) * i / count for i in range(count + 1)]
     else:
         beats = [clip.start_time if clip.is_arrangement_clip else first]
+        if _tempo_changes(clip, bpm):
+            beats.append(clip.end_time)
     return Timeline(tuple((_seconds(clip, bpm, beat, first), beat) for beat in beats))

@@ -9,17 +9,16 @@ import uuid
 from typing import TYPE_CHECKING, Any, Callable, Sequence
 
 from . import wish as wishes
-from .job import Failed, Job, Progress, Result
+from .job import NOBODY, START_SECONDS, Failed, Job, Progress, Result, Waiting
 from .live_set import Taken, abilities, take
 from .names import NameWatch
 from .osc import Message, OscError, decode, encode
-from .placing import kept, place, settle
+from .placing import Placed, kept, place, settle
 from .port import HOST, Port, Sender
 from .region import RefusedError
 from .wish import Wish
 
 if TYPE_CHECKING:
-    from Live.Clip import Clip
     from Live.Song import Song
 
 MAX_DATAGRAMS = 64  # a tick
@@ -27,6 +26,8 @@ HELLO = "/segue/hello"
 ERROR = "/segue/error"
 MAX_JOBS = 8  # at a time
 SHOWN_STEP = 0.05  # of progress between two messages in the status bar
+MAX_TICKS = 100  # until a clip that Live does not unwarp is left as it is
+STILL_WARPED = "{} is still warped: switch Warp off in its view"
 
 
 class Errand:
@@ -35,16 +36,13 @@ class Errand:
     def __init__(self, job: Job, taken: Taken, asker: Sender | None, port: int) -> None:
         self.job = job
         self.taken = taken
-        self._of = taken.source.clip.name  # the clip may be gone when its name is needed
+        name = taken.source.clip.name  # the clip may be gone when it is needed
+        self.name = f"{name}, {job.wish}" if name else str(job.wish)  # of its clip
         self.asker = asker
         self.port = port  # of the bridge that answered last
         self.unheard = 0  # tries since
-        self.shown = -1.0
-
-    @property
-    def name(self) -> str:
-        """What its clip is called."""
-        return f"{self._of}, {self.job.wish}"
+        self.shown = -1.0  # of progress
+        self.is_held_up = False  # which was said
 
 
 class Desk:
@@ -67,9 +65,11 @@ class Desk:
         self._clock = clock
         self._names = NameWatch()
         self._errands: dict[str, Errand] = {}
-        self._unsettled: list[Clip] = []
+        self._unsettled: list[tuple[Placed, Sender | None, int]] = []  # and ticks since
         self._bridge = 0  # the port that answered last
+        self._fault = ""  # the error logged last
         self._checker: Sender | None = None  # who wants to know whether all is well
+        self._checked: float | None = None  # when that was asked, until it is answered
 
     @property
     def open_jobs(self) -> int:
@@ -77,12 +77,15 @@ class Desk:
         return len(self._errands)
 
     def tick(self) -> None:
-        """Everything that is due; an error is logged, and the next tick comes all the same."""
+        """Everything that is due; after an error the next tick comes all the same."""
         for part in (self._settle, self._read_names, self._read_port, self._send):
             try:
                 part()
             except Exception:
-                self._log(traceback.format_exc())
+                fault = traceback.format_exc()
+                if fault != self._fault:  # ten times a second would fill Live's log
+                    self._log(fault)
+                self._fault = fault
 
     def ask(self, wish: Wish, asker: Sender | None = None) -> None:
         """Carry out a command, from a name or from `asker`."""
@@ -112,9 +115,16 @@ class Desk:
         self._port.close()
 
     def _settle(self) -> None:
-        placed, self._unsettled = self._unsettled, []
-        for each in placed:
-            settle(self._song(), each)
+        waiting, self._unsettled = self._unsettled, []
+        for placed, asker, ticks in waiting:
+            try:
+                wrong = settle(self._song(), placed)
+                if wrong is None and ticks < MAX_TICKS:
+                    self._unsettled.append((placed, asker, ticks + 1))
+                elif wrong != "":
+                    self._say(wrong or STILL_WARPED.format(placed.clip.name), asker)
+            except Exception:  # it may be deleted by now
+                self._log(traceback.format_exc())
 
     def _read_names(self) -> None:
         wish = self._names.look(self._song())
@@ -136,8 +146,10 @@ class Desk:
                 self.ask(wish, sender)
         elif message.address == HELLO:
             version, device = message.args
+            self._checked = None
             self._say(f"Segue {version} answers, on {device}", self._checker)
         elif message.address == ERROR and not message.args[0]:  # about no job: about a hello
+            self._checked = None
             self._say(message.args[2], self._checker)
         elif message.args and message.args[0] in self._errands:
             errand = self._errands[message.args[0]]
@@ -153,7 +165,13 @@ class Desk:
             self._act(errand, event)
 
     def _act(self, errand: Errand, event: Any) -> None:
+        if isinstance(event, Waiting):
+            if not errand.is_held_up:
+                self._say(f"{errand.name} waits: {event.text}", errand.asker)
+            errand.is_held_up = True
+            return
         if isinstance(event, Progress):
+            errand.is_held_up = False
             if abs(event.fraction - errand.shown) >= SHOWN_STEP:
                 errand.shown = event.fraction
                 self._say(f"{errand.name}: {event.fraction:.0%}", errand.asker)
@@ -168,10 +186,11 @@ class Desk:
         try:
             placed, where = place(self._song(), errand.taken, result, errand.name)
         except Exception as error:
+            what = "nothing was placed" if isinstance(error, RefusedError) else "Live refused"
             files = kept(self._song(), errand.taken, result)
-            self._explain(error, "nothing was placed: {}; kept: " + files, errand.asker)
+            self._explain(error, what + ": {}; kept: " + files, errand.asker)
             return
-        self._unsettled += placed
+        self._unsettled += [(each, errand.asker, 0) for each in placed]
         notes = "; ".join([where, *errand.taken.notes])
         self._say(f"{errand.name} is {notes}", errand.asker)
 
@@ -182,6 +201,9 @@ class Desk:
         self._say(text.replace("{}", str(error), 1), asker)
 
     def _send(self) -> None:
+        if self._checked is not None and self._clock() - self._checked > START_SECONDS:
+            self._checked = None
+            self._say(NOBODY, self._checker)
         for errand in list(self._errands.values()):
             failed = errand.job.overdue(self._clock())
             if failed is not None:
@@ -207,7 +229,7 @@ class Desk:
 
     def _check(self, asker: Sender | None) -> None:
         """Whether all is well: what this Live can do, and whoever answers a hello."""
-        self._checker = asker
+        self._checker, self._checked = asker, self._clock()
         self._say(f"Live places {abilities(self._song())}; waiting for Segue", asker)
         for port in self._bridges():
             self._port.send(encode(HELLO, "s", "Ableton Live"), (HOST, port))

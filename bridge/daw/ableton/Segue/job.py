@@ -15,10 +15,10 @@ from .region import Region, announce, order, repeat
 from .wish import Wish
 
 ANSWER_SECONDS = 1.0  # until a message that nobody answered is sent again
-START_SECONDS = 6.0  # until nobody seems to be there
+START_SECONDS = 6.0  # of silence, until nobody seems to be there
 QUIET_SECONDS = 5.0  # of a job that runs, until it is asked about
 GONE_SECONDS = 600.0  # of such silence, until it is given up
-MAX_CLIPS = 16
+MAX_CLIPS = 64  # as many as a preset may keep
 # Of a job that runs, these say that the server is away for now, and nothing about the job.
 PASSING = ("server-unreachable", "queue-full")
 
@@ -84,6 +84,12 @@ class Progress(NamedTuple):
     fraction: float
 
 
+class Waiting(NamedTuple):
+    """What is away for now; the job goes on when it is back."""
+
+    text: str
+
+
 class Failed(NamedTuple):
     """Why there will be no clip."""
 
@@ -102,7 +108,7 @@ class Job:
         self._stopping = False
         self._variations: list[Clip] = []
         self._unheard: set[str] = set()
-        self._began = self._heard = now
+        self._heard = now
         self._stirred: float | None = None  # when something was last sent or heard
 
     def packets(self, now: float) -> list[bytes]:
@@ -123,27 +129,26 @@ class Job:
         """The end of patience."""
         if self.state is State.ENDED:
             return None
-        if self.accepted and now - self._heard > GONE_SECONDS:
-            self.state = State.ENDED
-            return Failed(GONE)
-        if not self.accepted and now - self._began > START_SECONDS:
-            self.state = State.ENDED
-            return Failed(NOBODY)
-        return None
+        patience, why = (GONE_SECONDS, GONE) if self.accepted else (START_SECONDS, NOBODY)
+        if now - self._heard <= patience:
+            return None
+        self.state = State.ENDED
+        return Failed(why)
 
     def cancel(self) -> None:
         """From now on it is asked to stop; the answer ends the conversation."""
         self._stopping, self._stirred = True, None
 
     def hear(self, address: str, args: Sequence[Any], now: float) -> tuple[list[bytes], Any]:
-        """Packets to send in answer, and a Progress, Result or Failed, or None.
+        """Packets to send in answer, and a Progress, Waiting, Result or Failed, or None.
 
         Raises IndexError, TypeError or ValueError for arguments that are not the bridge's.
         """
-        self._heard = self._stirred = now
+        self._stirred = now
         name = address.rpartition("/")[2]
         if name == "error" and self.accepted and args[1] in PASSING:
-            return [], None
+            return [], Waiting(str(args[2]))
+        self._heard = now
         packets, event = _ANSWERS.get(name, _nothing)(self, args)
         if name in ("accepted", "progress"):
             self.accepted = True
@@ -155,7 +160,7 @@ class Job:
 
     def _ack(self, args: Sequence[Any]) -> tuple[list[bytes], Any]:
         self._unheard.discard(args[1])
-        if self._unheard or self.state is not State.TELLING:
+        if self._unheard or self.state is not State.TELLING or self._stopping:
             return [], None
         self._move("ready")
         return [order(self.id, self.region, self.wish)], None

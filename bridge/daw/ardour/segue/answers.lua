@@ -4,7 +4,7 @@
 local need = ...
 local spool = need ("spool")
 
-local MOST_CLIPS = 16
+local MOST_CLIPS = 64
 
 local function clip (path, overlay, overlay_start, start)
 	if overlay and overlay ~= "" then

@@ -1,7 +1,7 @@
 -- Segue: placed by `segue install`, which replaces it: changes are lost.
 -- Files onto tracks: imported into the session, one region each, one undo step for all.
 
-local MOST_TRACKS = 32
+local MOST_TRACKS = 99
 
 -- Frames and rate of a WAV file; Ardour's resampling may end with a sample too many.
 local function size_of (path)

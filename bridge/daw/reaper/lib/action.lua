@@ -1,12 +1,9 @@
 -- Segue: placed by `segue install`, which replaces it: changes are lost.
--- One task without a window: it begins at once, and says in the console what went wrong.
+-- One task without a window: it begins at once, and says in the console what there is to say.
 
 local use = ...
 local loop, settings, request, tasks = use("loop"), use("settings"), use("request"), use("tasks")
-
-local function say(text)
-  reaper.ShowConsoleMsg("Segue: " .. text .. "\n")
-end
+local say, leftover = use("say"), use("leftover")
 
 local function wish_for(task)
   local wish = settings.load()
@@ -15,17 +12,26 @@ local function wish_for(task)
 end
 
 return function(task)
+  local left = leftover.notice()
+  if left then say(left) end
   local asked, problem = request.new(wish_for(task))
   if not asked then return say(problem) end
-  local mark = settings.stop_mark()
-  reaper.atexit(function() asked:cancel() end)
+  local mark, told = settings.stop_mark(), nil
+  local function tell()
+    if asked.notice and asked.notice ~= told then say(asked.notice) end
+    told = asked.notice or told
+  end
+  reaper.atexit(function()
+    asked:cancel()
+    tell()
+  end)
   loop(function()
     if settings.stop_mark() ~= mark then
       mark = settings.stop_mark()
       asked:cancel()
     end
     asked:step()
-    if asked.state == "failed" then say(asked.text) end
+    tell()
     return not asked:ended()
   end)
 end

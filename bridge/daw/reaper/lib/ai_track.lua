@@ -1,9 +1,17 @@
 -- Segue: placed by `segue install`, which replaces it: changes are lost.
--- The track for what Segue makes: directly below the track it was made from, sounding alike.
+-- The track for what Segue makes: beside the track it was made from, sounding alike.
 
 local ai_track = {}
 
-local LIKE = { "D_VOL", "D_PAN", "D_WIDTH" }
+local LIKE = {
+  "D_VOL", "I_PANMODE", "D_PAN", "D_WIDTH", "D_DUALPANL", "D_DUALPANR", "D_PANLAW", "B_PHASE",
+  "I_NCHAN", "I_FXEN",
+}
+local SENDS = 0 -- not receives or hardware outputs
+local SEND_LIKE = {
+  "B_MUTE", "B_PHASE", "B_MONO", "D_VOL", "D_PAN", "D_PANLAW", "I_SENDMODE", "I_SRCCHAN",
+  "I_DSTCHAN", "I_MIDIFLAGS",
+}
 
 function ai_track.name(track)
   local _, name = reaper.GetSetMediaTrackInfo_String(track, "P_NAME", "", false)
@@ -20,6 +28,19 @@ local function stay_in_folder(track, new)
   end
 end
 
+--- To the same parent or not, and the same buses: a reverb is to go on too.
+local function go_alike(track, new)
+  local to_parent = reaper.GetMediaTrackInfo_Value(track, "B_MAINSEND")
+  reaper.SetMediaTrackInfo_Value(new, "B_MAINSEND", to_parent)
+  for index = 0, reaper.GetTrackNumSends(track, SENDS) - 1 do
+    local function value(name) return reaper.GetTrackSendInfo_Value(track, SENDS, index, name) end
+    local made = reaper.CreateTrackSend(new, value("P_DESTTRACK"))
+    for _, name in ipairs(SEND_LIKE) do
+      reaper.SetTrackSendInfo_Value(new, SENDS, made, name, value(name))
+    end
+  end
+end
+
 --- Pre-fader audio is laid over pre-fader audio, so both need the same fader and effects.
 local function sound_alike(track, new)
   for _, name in ipairs(LIKE) do
@@ -30,18 +51,32 @@ local function sound_alike(track, new)
   end
 end
 
---- The track below, made if it is not there yet. `heard`: its audio has been through the
---- track's fader and effects already.
-function ai_track.below(proj, track, heard)
-  local name = "AI: " .. ai_track.name(track)
-  local below = math.floor(reaper.GetMediaTrackInfo_Value(track, "IP_TRACKNUMBER"))
-  local there = reaper.GetTrack(proj, below)
-  if there and ai_track.name(there) == name then return there end
-  reaper.InsertTrackAtIndex(below, false)
-  local new = reaper.GetTrack(proj, below)
+--- The track of a name at an index, or below the one there if that is the other one of ours.
+local function find(proj, index, name, other)
+  local there = reaper.GetTrack(proj, index)
+  if not there then return nil end
+  if ai_track.name(there) == name then return there end
+  return other and ai_track.name(there) == other and find(proj, index + 1, name) or nil
+end
+
+--- The track beside this one, made if it is not there yet. `heard`: its audio has been through
+--- the track's fader and effects already. The tracks below a folder's own go through those of the
+--- folder: what has been through them lies above it.
+function ai_track.beside(proj, track, heard)
+  local name, other = "AI: " .. ai_track.name(track), "AI, as heard: " .. ai_track.name(track)
+  if heard then name, other = other, name end
+  local place = math.floor(reaper.GetMediaTrackInfo_Value(track, "IP_TRACKNUMBER")) -- just below
+  local is_folder = reaper.GetMediaTrackInfo_Value(track, "I_FOLDERDEPTH") > 0
+  local above = heard and is_folder
+  local there = find(proj, above and place - 2 or place, name, other)
+  if there then return there end
+  if above then place = place - 1 end
+  reaper.InsertTrackAtIndex(place, false)
+  local new = reaper.GetTrack(proj, place)
   reaper.GetSetMediaTrackInfo_String(new, "P_NAME", name, true)
   stay_in_folder(track, new)
-  if not heard then sound_alike(track, new) end
+  if heard or not is_folder then go_alike(track, new) end
+  if not heard and not is_folder then sound_alike(track, new) end
   reaper.TrackList_AdjustWindows(false)
   return new
 end

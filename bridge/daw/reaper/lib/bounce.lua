@@ -14,6 +14,7 @@ local MAX_READINGS = 16 -- of one turn
 local TURN_SECONDS = 0.012
 local AT_ONCE = 128 -- values of one string.pack: a Lua function takes about 250 arguments
 local FORMAT = "<" .. ("f"):rep(AT_ONCE)
+local FULL = "the disk takes no more"
 
 local function header(frames, rate)
   local bytes = frames * CHANNELS * 4
@@ -46,7 +47,7 @@ function bounce.new(proj, found, path)
     buffer = reaper.new_array(MAX_FRAMES * CHANNELS),
     accessor = reaper.CreateTrackAudioAccessor(found.track),
   }, bounce)
-  if not file:write(header(frames, rate)) then return nil, self:stop("the disk takes no more") end
+  if not file:write(header(frames, rate)) then return nil, self:stop(FULL) end
   return self
 end
 
@@ -67,7 +68,7 @@ local function read_some(self)
     self.accessor, self.rate, CHANNELS, at, count, self.buffer)
   if heard < 0 then return nil, "REAPER cannot read the track's audio" end
   if not self.file:write(packed(self.buffer.table(1, count * CHANNELS))) then
-    return nil, "the disk takes no more"
+    return nil, FULL
   end
   self.read = self.read + count
   return true
@@ -83,9 +84,13 @@ function bounce:step()
     if reaper.time_precise() - begun > TURN_SECONDS then break end
   end
   if self.read < self.frames then return false end
+  if not self.file:flush() then
+    self.read = 0 -- it is not whole
+    return nil, self:stop(FULL)
+  end
   self:stop()
   return { path = self.path, start_seconds = 0, length = self.frames / self.rate,
-    start = self.start, rate = self.rate }
+    start = self.start, rate = self.rate, written = true }
 end
 
 return bounce

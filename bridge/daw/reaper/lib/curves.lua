@@ -9,11 +9,19 @@ local MIN_DB, MAX_DB = -60, 30 -- what Segue takes
 local MAX_NOTES = 10000
 local VOLUMES = { ["Volume"] = true, ["Volume (Pre-FX)"] = true, ["Trim Volume"] = true }
 
+--- The track's volume envelope; nil where there is none or it is bypassed.
+local function volume_envelope(track)
+  local envelope = reaper.GetTrackEnvelopeByName(track, "Volume")
+  if not envelope then return nil end
+  local _, active = reaper.GetSetEnvelopeInfo_String(envelope, "ACTIVE", "", false)
+  return active ~= "0" and envelope or nil
+end
+
 --- The selected track envelope, else the track's volume, else nil.
 local function envelope_of(proj, track)
   local envelope = reaper.GetSelectedEnvelope(proj)
   if envelope and not reaper.Envelope_GetParentTake(envelope) then return envelope end
-  return reaper.GetTrackEnvelopeByName(track, "Volume")
+  return volume_envelope(track)
 end
 
 local function value_at(envelope, time, rate)
@@ -31,6 +39,12 @@ end
 
 local function volume(gain)
   return within(decibels(gain), MIN_DB, MAX_DB)
+end
+
+--- How loud the track's volume envelope plays what is read before it, as a factor.
+function curves.level(track, time, rate)
+  local envelope = volume_envelope(track)
+  return envelope and 10 ^ (volume(value_at(envelope, time, rate)) / 20) or 1
 end
 
 local function any_difference(values)

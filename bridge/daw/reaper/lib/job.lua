@@ -32,14 +32,14 @@ local function to_lay(path, start, overlay, overlay_start)
 end
 
 local HEARD = {
-  ["/spool/waiting"] = function(self, text) self.text = text end,
+  ["/spool/waiting"] = function(self, text) self.waiting = text end,
   ["/segue/job/accepted"] = function(self)
     go(self, "accepted")
-    self.text = "queued"
+    self.text, self.waiting = "queued", nil
   end,
   ["/segue/job/progress"] = function(self, fraction, stage)
     go(self, "accepted")
-    self.fraction, self.text = fraction, stage
+    self.fraction, self.text, self.waiting = fraction, stage, nil
   end,
   ["/segue/job/variation"] = function(self, number, ...)
     self.variations[number] = { ... }
@@ -59,6 +59,13 @@ local HEARD = {
     go(self, "failed")
   end,
 }
+
+--- Where its clips are.
+function job:paths()
+  local paths = {}
+  for place, clip in ipairs(self.clips) do paths[place] = clip.path end
+  return table.concat(paths, ", ")
+end
 
 --- Take an answer; one of another job, or after the end, changes nothing.
 function job:hear(message)

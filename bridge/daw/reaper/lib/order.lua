@@ -11,10 +11,24 @@ local function new_music(proj, task, audio, wish, gap)
   local start, finish = audio.start, audio.start + audio.length
   if gap then return { start = gap.start, length = gap.finish - gap.start, seam = gap.start } end
   if not task.side then return nil end
-  local length = wish.length
-  if wish.unit == "bars" then length = tempo.seconds_of_bars(proj, finish, wish.length) end
-  if task.side == "left" then return { start = start - length, length = length, seam = start } end
-  return { start = finish, length = length, seam = finish }
+  local function away(time, direction)
+    if wish.unit == "bars" then return tempo.after_bars(proj, time, direction * wish.length) end
+    return time + direction * wish.length
+  end
+  if task.side == "left" then
+    local first = away(start, -1)
+    return { start = first, length = start - first, seam = start }
+  end
+  return { start = finish, length = away(finish, 1) - finish, seam = finish }
+end
+
+--- New seconds and new bars, 0 for what is not said. The tempo map that Segue gets begins with the
+--- region, so bars before it are said in seconds.
+local function lengths(task, wish, new)
+  if not task.side then return 0, 0 end
+  if wish.unit == "seconds" then return wish.length, 0 end
+  if task.side == "left" then return new.length, 0 end
+  return 0, wish.length
 end
 
 local function follows(task)
@@ -36,7 +50,7 @@ local function lists_of(proj, task, audio, wish, found, new)
   return lists
 end
 
---- The messages of an order, its rows before it.
+--- The messages of an order, its rows before it; and the time where the new music joins.
 --- wish: task, preset, length, unit ("seconds" or "bars"), seed, text, curve, line.
 function order.messages(proj, id, wish, found, audio)
   local task = tasks[wish.task]
@@ -46,16 +60,14 @@ function order.messages(proj, id, wish, found, audio)
     local its = rows.messages(id, list)
     table.move(its, 1, #its, #messages + 1, messages)
   end
-  local function length_in(unit)
-    return task.side and wish.unit == unit and wish.length or 0
-  end
+  local new_seconds, new_bars = lengths(task, wish, new)
   messages[#messages + 1] = {
     address = "/segue/make",
     { "s", id }, { "s", audio.path }, { "d", audio.start_seconds }, { "d", audio.length },
-    { "s", wish.preset }, { "d", length_in("seconds") }, { "d", length_in("bars") }, { "d", 0 },
+    { "s", wish.preset }, { "d", new_seconds }, { "d", new_bars }, { "d", 0 },
     { "i", wish.seed }, { "s", wish.text },
   }
-  return messages
+  return messages, new and new.seam or audio.start
 end
 
 return order

@@ -2,11 +2,12 @@
 -- A finished clip's way into the project: one undo step, the original left as it is.
 
 local use = ...
-local ai_track = use("ai_track")
+local ai_track, region = use("ai_track"), use("region")
 
 local placing = {}
 
 local EVERYTHING = -1 -- undo flags
+local SAME_PLACE = 0.25 -- seconds; each try has a fade of its own
 
 --- Whether the project is open ("open"), in front of it all ("current"), or nil.
 function placing.project_state(proj)
@@ -34,36 +35,75 @@ local function add_take(item, clip, name)
   return take
 end
 
-local function new_item(track, position, length)
+local function new_item(track, start, length)
   local item = reaper.AddMediaItemToTrack(track)
   for name, value in pairs({
-    D_POSITION = math.max(position, 0), D_LENGTH = length + math.min(position, 0), B_LOOPSRC = 0,
-    D_FADEINLEN = 0, D_FADEOUTLEN = 0,
+    D_POSITION = start, D_LENGTH = length, B_LOOPSRC = 0, D_FADEINLEN = 0, D_FADEOUTLEN = 0,
   }) do
     reaper.SetMediaItemInfo_Value(item, name, value)
   end
   return item
 end
 
-local function target(plan)
-  local item = plan.audio.item
-  local first = plan.clips[1]
-  if item and not first.overlay and reaper.ValidatePtr2(plan.proj, item, "MediaItem*") then
-    return item, 0
+--- Let an item reach from `position` to `finish` at least; what its takes play stays where it is.
+local function make_room(item, position, finish)
+  local start, last = region.bounds(item)
+  local earlier = math.max(start - position, 0)
+  for index = 0, reaper.CountTakes(item) - 1 do
+    local take = reaper.GetTake(item, index)
+    local offset = reaper.GetMediaItemTakeInfo_Value(take, "D_STARTOFFS")
+    reaper.SetMediaItemTakeInfo_Value(take, "D_STARTOFFS", offset - earlier)
   end
-  local track = ai_track.below(plan.proj, plan.track, plan.audio.heard)
-  local offset = first.start - plan.audio.start_seconds
-  local position = exact(plan.audio.start + offset, plan.audio.rate)
+  reaper.SetMediaItemInfo_Value(item, "D_POSITION", start - earlier)
+  reaper.SetMediaItemInfo_Value(item, "D_LENGTH", math.max(last, finish) - (start - earlier))
+end
+
+--- The item of an earlier try at this place: both at once are not to be heard.
+local function earlier_item(track, position)
+  for index = 0, reaper.CountTrackMediaItems(track) - 1 do
+    local item = reaper.GetTrackMediaItem(track, index)
+    if math.abs(region.bounds(item) - position) < SAME_PLACE then return item end
+  end
+end
+
+local function item_on(track, position, length)
+  local start = math.max(position, 0)
+  local item = earlier_item(track, start)
+  if not item then return new_item(track, start, length + math.min(position, 0)) end
+  make_room(item, start, position + length)
+  return item
+end
+
+--- The item that a clip replaces, if it and the take it was made from are still there; the clip
+--- follows that take where the item was moved, cut or trimmed meanwhile.
+local function replaced_item(plan)
+  local audio, first = plan.audio, plan.clips[1]
+  if not audio.item or first.overlay then return nil end
+  local there = reaper.ValidatePtr2(plan.proj, audio.item, "MediaItem*")
+    and reaper.ValidatePtr2(plan.proj, audio.take, "MediaItem_Take*")
+  if not there then return nil end
+  return audio.item, reaper.GetMediaItemTakeInfo_Value(audio.take, "D_STARTOFFS") - first.start
+end
+
+--- The item for the clips, where in them it begins, and how loud they are in it.
+local function target(plan)
+  local item, skipped = replaced_item(plan)
+  if item then return item, skipped, 1 end
+  local audio, first = plan.audio, plan.clips[1]
+  local track = ai_track.beside(plan.proj, plan.track, audio.heard)
+  local position = exact(audio.start + first.start - audio.start_seconds, audio.rate)
   local length = reaper.GetMediaSourceLength(first.source)
-  return new_item(track, position, length), math.max(-position, 0)
+  item = item_on(track, position, length)
+  return item, region.bounds(item) - position, audio.level
 end
 
 local function lay(plan)
-  local item, skipped = target(plan)
+  local item, skipped, level = target(plan)
   for number, clip in ipairs(plan.clips) do
     local name = #plan.clips > 1 and ("%s (%d)"):format(plan.title, number) or plan.title
     local take = add_take(item, clip, name)
     reaper.SetMediaItemTakeInfo_Value(take, "D_STARTOFFS", skipped)
+    reaper.SetMediaItemTakeInfo_Value(take, "D_VOL", level)
     if number == 1 then reaper.SetActiveTake(take) end
   end
 end
@@ -94,9 +134,11 @@ function placing.place(plan)
 end
 
 --- Build the clips' waveform pictures, a little at every turn. True when all are there.
-function placing.build_peaks(clips)
+function placing.build_peaks(proj, clips)
   for _, clip in ipairs(clips) do
-    if clip.peaks == nil then
+    if not reaper.ValidatePtr2(proj, clip.source, "PCM_source*") then
+      clip.peaks = true -- removed already
+    elseif clip.peaks == nil then
       clip.peaks = reaper.PCM_Source_BuildPeaks(clip.source, 0) == 0
     elseif not clip.peaks and reaper.PCM_Source_BuildPeaks(clip.source, 1) == 0 then
       reaper.PCM_Source_BuildPeaks(clip.source, 2)

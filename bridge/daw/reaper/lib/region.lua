@@ -28,18 +28,21 @@ function region.bounds(item)
   return start, start + reaper.GetMediaItemInfo_Value(item, "D_LENGTH")
 end
 
-local function selected_audio_item(proj)
+--- The first selected one that sounds between two times.
+local function selected_audio_item(proj, start, finish)
   for i = 0, reaper.CountSelectedMediaItems(proj) - 1 do
     local item = reaper.GetSelectedMediaItem(proj, i)
     local take = reaper.GetActiveTake(item)
-    if take and not reaper.TakeIsMIDI(take) then return item end
+    local first, last = region.bounds(item)
+    local meets = first < finish and last > start
+    if take and meets and not reaper.TakeIsMIDI(take) then return item end
   end
 end
 
 local function by_time(proj)
   local start, finish = reaper.GetSet_LoopTimeRange2(proj, false, false, 0, 0, false)
   if finish <= start then return nil end
-  local item = selected_audio_item(proj)
+  local item = selected_audio_item(proj, start, finish)
   local track = item and reaper.GetMediaItemTrack(item) or reaper.GetSelectedTrack(proj, 0)
   return track and { track = track, start = start, finish = finish }
 end
@@ -57,7 +60,7 @@ local function by_razor(proj)
 end
 
 local function by_item(proj)
-  local item = selected_audio_item(proj)
+  local item = selected_audio_item(proj, -math.huge, math.huge)
   if not item then return nil end
   local start, finish = region.bounds(item)
   return { track = reaper.GetMediaItemTrack(item), start = start, finish = finish, whole = true }

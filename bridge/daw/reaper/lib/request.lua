@@ -3,14 +3,17 @@
 
 local use = ...
 local region, source, bounce, stems = use("region"), use("source"), use("bounce"), use("stems")
-local order, job, spool = use("order"), use("job"), use("spool")
-local copy, placing, tasks = use("copy"), use("placing"), use("tasks")
+local order, job, spool, leftover = use("order"), use("job"), use("spool"), use("leftover")
+local copy, placing, tasks, curves = use("copy"), use("placing"), use("tasks"), use("curves")
+
+local DOUBLED = "done: mute what lies under it to hear it alone"
 
 local request = {}
 request.__index = request
 
+--- Lua 5.3, which REAPER 6 has, draws the same numbers in every script: REAPER's own do not repeat.
 local function new_id()
-  return ("reaper-%x-%06x"):format(os.time(), math.random(0, 0xffffff))
+  return ("reaper-%x-%s"):format(os.time(), reaper.genGuid(""):match("%x+"):lower())
 end
 
 local function folder_in_project(proj, name)
@@ -25,7 +28,8 @@ local function region_of(proj, task)
   return found, problem
 end
 
---- Begin; nil and what to do where it cannot. `wish` as in order.make, and `effects`.
+--- Begin; nil and what to do where it cannot. `wish` as in order.messages, and `effects`.
+--- `text` says how far it is, `notice` what the producer must know even without a window.
 function request.new(wish)
   local proj = reaper.EnumProjects(-1)
   local task = tasks[wish.task]
@@ -38,15 +42,22 @@ function request.new(wish)
   }, request)
 end
 
+--- The job is over for Segue's side too: what was written only for it goes.
+local function clean_up(self)
+  if self.spool then
+    self.spool:close()
+    leftover.finish(self.id)
+  end
+  if self.audio and self.audio.written then os.remove(self.audio.path) end
+end
+
 local function fail(self, text)
-  self.state, self.text = "failed", text
-  if self.spool then self.spool:close() end
+  self.state, self.text, self.notice = "failed", text, text
+  clean_up(self)
 end
 
 local function kept(self, why)
-  local paths = {}
-  for place, clip in ipairs(self.job.clips) do paths[place] = clip.path end
-  fail(self, ("%s; the clip is kept: %s"):format(why, table.concat(paths, ", ")))
+  fail(self, ("%s; the clip is kept: %s"):format(why, self.job:paths()))
 end
 
 --- The audio, false while it is being read, nil and a problem.
@@ -79,9 +90,11 @@ function TURNS.reading(self)
   if audio == nil then return fail(self, problem) end
   if not audio then return end
   self.audio = audio
-  local messages = order.messages(self.proj, self.id, self.wish, self.found, audio)
+  local messages, seam = order.messages(self.proj, self.id, self.wish, self.found, audio)
+  audio.level = audio.heard and 1 or curves.level(self.found.track, seam, audio.rate)
   self.spool, problem = spool.order(self.id, messages)
   if not self.spool then return fail(self, problem) end
+  leftover.begin(self.id)
   self.state, self.text = "asking", self.job.text
 end
 
@@ -93,7 +106,9 @@ local ENDS = {
 
 function TURNS.asking(self)
   for _, message in ipairs(self.spool:answers()) do self.job:hear(message) end
-  self.fraction, self.text = self.job.fraction, self.job.text
+  local attended = self.spool:attended(reaper.time_precise())
+  self.notice = not attended and spool.UNATTENDED or self.job.waiting
+  self.fraction, self.text = self.job.fraction, self.notice or self.job.text
   local ending = ENDS[self.job.state]
   if ending then ending(self) end
 end
@@ -122,6 +137,7 @@ function TURNS.ready(self)
   if not where then return kept(self, "the project was closed") end
   if where == "open" then
     self.text = "ready: go back to its project"
+    self.notice = self.text
     return
   end
   local all, problem = copied(self)
@@ -132,15 +148,16 @@ function TURNS.ready(self)
     title = ("%s, seed %d"):format(self.wish.preset, self.job.seed),
   })
   if not placed then return kept(self, trouble) end
-  self.spool:close()
+  clean_up(self)
   self.state, self.text, self.fraction = "peaks", "drawing its waveform", 1
 end
 
 function TURNS.peaks(self)
-  if not placing.project_state(self.proj) or placing.build_peaks(self.job.clips) then
+  if not placing.project_state(self.proj) or placing.build_peaks(self.proj, self.job.clips) then
     -- What was made in place of the region lies beside it, unless it became the item's take.
     local doubled = not self.task.side and not self.audio.item
-    self.state, self.text = "done", doubled and "done: mute the original to hear it alone" or "done"
+    self.state, self.notice = "done", doubled and DOUBLED or nil
+    self.text = self.notice or "done"
   end
 end
 
@@ -158,6 +175,7 @@ function request:cancel()
   if self:ended() or self.state == "peaks" then return end
   if self.bounce then self.bounce:stop() end
   if self.copy then self.copy:stop() end
+  if self.state == "ready" then return kept(self, "cancelled") end
   fail(self, "cancelled")
 end
 

@@ -9,7 +9,7 @@ local region = use("region")
 local source = {}
 
 local READABLE = { WAVE = true, FLAC = true, AIFF = true }
-local PLAIN_ITEM = { D_VOL = 1, B_MUTE = 0 }
+local PLAIN_ITEM = { D_VOL = 1, B_MUTE = 0, B_ALLTAKESPLAY = 0 }
 local PLAIN_TAKE = { D_VOL = 1, D_PAN = 0, D_PLAYRATE = 1, D_PITCH = 0, I_CHANMODE = 0 }
 
 local function all_equal(read, object, wanted)
@@ -73,8 +73,8 @@ function source.find(found, whole)
   if audio and whole then
     local first, last = region.bounds(item)
     local same = math.abs(first - found.start) < 1e-9 and math.abs(last - found.finish) < 1e-9
-    audio.item = same and item or nil
-    if not audio.item then return nil end
+    if not same then return nil end
+    audio.item, audio.take = item, take
   end
   return audio
 end

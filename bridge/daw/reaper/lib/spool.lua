@@ -9,7 +9,11 @@ local line = use("line")
 local spool = {}
 spool.__index = spool
 
+local PATIENCE = 5 -- seconds
+
 local ABSENT = "Segue is not there: start it with `segue up`"
+-- Or the part of it that looks into the folder has ended, as its terminal says.
+spool.UNATTENDED = "Segue does not answer: start `segue up`, or start it anew; this waits"
 
 function spool.folder()
   local chosen = os.getenv("SEGUE_SPOOL")
@@ -17,20 +21,26 @@ function spool.folder()
   return (os.getenv("USERPROFILE") or os.getenv("HOME") or ".") .. "/.segue/spool"
 end
 
+--- The order of an id, wherever it came from.
+function spool.of(id)
+  return setmetatable({ stem = spool.folder() .. "/" .. id, read = 0 }, spool)
+end
+
 --- Leave an order of these messages; nil and what to do where there is no such folder.
 function spool.order(id, messages)
-  local stem = spool.folder() .. "/" .. id
-  local file = io.open(stem .. ".part", "wb")
+  local self = spool.of(id)
+  local part = self.stem .. ".part"
+  local file = io.open(part, "wb")
   if not file then return nil, ABSENT end
   local lines = {}
   for place, message in ipairs(messages) do lines[place] = line.write(message) end
-  local written = file:write(table.concat(lines))
+  local written = file:write(table.concat(lines)) and file:flush()
   file:close()
-  if not (written and os.rename(stem .. ".part", stem .. ".order")) then
-    os.remove(stem .. ".part")
+  if not (written and os.rename(part, self.stem .. ".order")) then
+    os.remove(part)
     return nil, "cannot write into " .. spool.folder()
   end
-  return setmetatable({ stem = stem, read = 0 }, spool)
+  return self
 end
 
 --- The answers that have come since; an empty list most of the time.
@@ -47,10 +57,25 @@ function spool:answers()
   return messages
 end
 
+local function exists(path)
+  local file = io.open(path, "rb")
+  if file then file:close() end
+  return file ~= nil
+end
+
+--- Whether somebody looks after the order: Segue's side takes each `.ping` away at once.
+function spool:attended(now)
+  if self.pinged and now - self.pinged < PATIENCE then return self.answered end
+  local path = self.stem .. ".ping"
+  self.pinged, self.answered = now, not exists(path)
+  local file = self.answered and io.open(path, "wb")
+  if file then file:close() end
+  return self.answered
+end
+
 --- Nothing more is wanted of it: a job that has not ended is stopped.
 function spool:close()
-  os.remove(self.stem .. ".order")
-  os.remove(self.stem .. ".answers")
+  for _, ending in ipairs({ ".order", ".answers", ".ping" }) do os.remove(self.stem .. ending) end
 end
 
 return spool

@@ -9,6 +9,7 @@ local stems = {}
 
 local RENDER = 42230 -- File: Render project, using the most recent render settings, auto-close
 local STEMS_OF_SELECTED_TRACKS, CUSTOM_BOUNDS = 2, 0
+local FLOAT_WAV = "ZXZhdyAAAQ==" -- as project files have it: what is above full scale is kept
 
 local function saved(proj, names, read, empty)
   local values = {}
@@ -34,13 +35,20 @@ local function selection(proj)
   return selected
 end
 
+--- The file that will be named so; a second one of REAPER's may follow, and a path may hold `;`.
+local function target(proj, name)
+  local targets = read_text(proj, "RENDER_TARGETS")
+  local _, last = targets:find(name .. ".wav", 1, true)
+  return last and targets:sub(1, last)
+end
+
 local function render(proj, track, numbers, texts)
   reaper.SetOnlyTrackSelected(track)
   set_all(proj, reaper.GetSetProjectInfo, numbers)
   set_all(proj, reaper.GetSetProjectInfo_String, texts)
-  local target = read_text(proj, "RENDER_TARGETS"):match("[^;]+")
+  local path = target(proj, texts.RENDER_PATTERN)
   reaper.Main_OnCommandEx(RENDER, 0, proj)
-  return target
+  return path
 end
 
 local function restored(proj, numbers, texts, body)
@@ -65,7 +73,8 @@ function stems.render(proj, found, folder, name)
     RENDER_STARTPOS = start, RENDER_ENDPOS = finish, RENDER_SRATE = rate, RENDER_CHANNELS = 2,
     RENDER_TAILFLAG = 0, RENDER_ADDTOPROJ = 0, RENDER_NORMALIZE = 0, RENDER_DITHER = 0,
   }
-  local texts = { RENDER_FILE = folder, RENDER_PATTERN = name, RENDER_FORMAT = "evaw" }
+  local texts = { RENDER_FILE = folder, RENDER_PATTERN = name, RENDER_FORMAT = FLOAT_WAV,
+    RENDER_FORMAT2 = "" }
   local path, problem = restored(proj, numbers, texts, function()
     return render(proj, found.track, numbers, texts)
   end)
@@ -73,7 +82,7 @@ function stems.render(proj, found, folder, name)
   if not file then return nil, "REAPER rendered nothing: " .. tostring(problem) end
   file:close()
   return { path = path, start_seconds = 0, length = finish - start, start = start, rate = rate,
-    heard = true }
+    heard = true, written = true }
 end
 
 return stems

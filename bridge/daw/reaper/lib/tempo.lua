@@ -47,17 +47,21 @@ local function add_glide(rows, proj, start, from, to, beats)
   end
 end
 
---- How many beats into its bar a time is.
-function tempo.first_beat(proj, time)
-  local beats, _, _, _, denom = reaper.TimeMap2_timeToBeats(proj, time)
-  return beats * 4 / denom
+--- How many beats into its bar a time is; one that rounding put before a bar line lies on it.
+local function first_beat(proj, time)
+  local beat = reaper.TimeMap2_timeToQN(proj, time)
+  local _, bar = reaper.TimeMap_QNToMeasures(proj, beat + NEARBY)
+  return math.max(0, beat - bar)
 end
 
---- So many bars from a time on, in seconds.
-function tempo.seconds_of_bars(proj, time, bars)
-  local num, denom = reaper.TimeMap_GetTimeSigAtTime(proj, time)
+--- The time so many bars after another one, or before it where they are negative.
+function tempo.after_bars(proj, time, bars)
+  local inside = bars < 0 and time - NEARBY or time
+  local num, denom = reaper.TimeMap_GetTimeSigAtTime(proj, inside)
   local beat = reaper.TimeMap2_timeToQN(proj, time) + bars * metre(num, denom)
-  return reaper.TimeMap2_QNToTime(proj, beat) - time
+  if beat >= 0 then return reaper.TimeMap2_QNToTime(proj, beat) end
+  local _, _, bpm = reaper.TimeMap_GetTimeSigAtTime(proj, 0) -- before the project: as at its start
+  return beat * 60 / bpm
 end
 
 function tempo.rows(proj, start, finish)
@@ -77,7 +81,7 @@ function tempo.rows(proj, start, finish)
     end
   end
   return { what = "tempo", columns = COLUMNS, values = rows,
-    first_beat = tempo.first_beat(proj, start) }
+    first_beat = first_beat(proj, start) }
 end
 
 return tempo

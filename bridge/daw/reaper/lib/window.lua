@@ -2,12 +2,13 @@
 -- A small window: fields by arrow keys or mouse, Return makes music, Escape stops or closes.
 
 local use = ...
-local form, settings, request = use("form"), use("settings"), use("request")
+local form, settings, request, say = use("form"), use("settings"), use("request"), use("say")
+local leftover = use("leftover")
 
 local window = {}
 window.__index = window
 
-local WIDTH, HEIGHT, LINE, LEFT, VALUES = 460, 300, 22, 12, 230
+local WIDTH, HEIGHT, LINE, LEFT, VALUES = 460, 360, 22, 12, 230
 local CLOSED, ESCAPE, RETURN, SPACE, EDIT = -1, 27, 13, 32, string.byte("e")
 local UP, DOWN, TO_LEFT, TO_RIGHT = 30064, 1685026670, 1818584692, 1919379572
 local PAPER, INK, MARK = { 0.13, 0.14, 0.16 }, { 0.9, 0.9, 0.9 }, { 0.25, 0.75, 0.7 }
@@ -15,7 +16,9 @@ local HELP = "arrows: choose   e: type   Return: make music   Esc: stop, close"
 
 function window.new()
   gfx.init("Segue", WIDTH, HEIGHT)
-  return setmetatable({ wish = settings.load(), at = 1, text = HELP, pressed = false }, window)
+  gfx.setfont(1, "Arial", 16) -- REAPER's own knows ASCII alone
+  local text = leftover.notice() or HELP
+  return setmetatable({ wish = settings.load(), at = 1, text = text, pressed = false }, window)
 end
 
 local function edit(self)
@@ -80,6 +83,16 @@ local function write(x, line, text)
   gfx.drawstr(text)
 end
 
+--- A text, which may be an error with a path in it, as lines that the window has room for.
+local function lines_of(text)
+  local lines = { "" }
+  for piece in text:gmatch("[^ /\\]*[ /\\]?") do
+    if gfx.measurestr(lines[#lines] .. piece) > gfx.w - 2 * LEFT then lines[#lines + 1] = "" end
+    lines[#lines] = lines[#lines] .. piece
+  end
+  return lines
+end
+
 local function draw(self)
   colour(PAPER)
   gfx.rect(0, 0, gfx.w, gfx.h, true)
@@ -92,7 +105,7 @@ local function draw(self)
   local fraction = self.request and self.request.fraction or 0
   gfx.rect(LEFT, LEFT + (#form + 1) * LINE - 6, (gfx.w - 2 * LEFT) * fraction, 3, true)
   colour(INK)
-  write(LEFT, #form + 2, self.text)
+  for number, text in ipairs(lines_of(self.text)) do write(LEFT, #form + 1 + number, text) end
   gfx.update()
 end
 
@@ -115,7 +128,10 @@ end
 --- What is to be done when the script ends, however it does.
 function window:close()
   settings.save(self.wish)
-  if busy(self) then self.request:cancel() end
+  if busy(self) then
+    self.request:cancel()
+    say(self.request.text)
+  end
   gfx.quit()
 end
 
