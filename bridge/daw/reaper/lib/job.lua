@@ -4,7 +4,7 @@
 local job = {}
 job.__index = job
 
-local MAX_CLIPS = 16
+local MAX_CLIPS = 64
 
 local OPEN = { accepted = "accepted", done = "done", failed = "failed", cancelled = "cancelled" }
 local TRANSITIONS = { asked = OPEN, accepted = OPEN }
