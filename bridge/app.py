@@ -10,13 +10,13 @@ import time
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
 
-from segue.bridge.addresses import DEFAULT_OSC_PORT
 from segue.bridge.client import ServerClient, port_of
-from segue.bridge.commands import Cancel, Command, Hello, Sender, Submit
-from segue.bridge.port_file import Ports, announced, default_path
-from segue.bridge.ports import HOST, UdpPort
-from segue.bridge.session import Outcome, Reply, Session
-from segue.bridge.tcp_port import TcpPort
+from segue.bridge.osc.addresses import DEFAULT_OSC_PORT
+from segue.bridge.osc.commands import Cancel, Command, Hello, Sender, Submit
+from segue.bridge.osc.port_file import Ports, announced, default_path
+from segue.bridge.osc.session import Outcome, Reply, Session
+from segue.bridge.osc.tcp_port import TcpPort
+from segue.bridge.osc.udp_port import HOST, UdpPort
 from segue.presets.library import load_preset, preset_names
 from segue.presets.vocabulary import Code, Event, SegueError
 

@@ -95,7 +95,7 @@ class Pair:
 
     def _start(self, name: str, *arguments: str) -> None:
         # -P keeps files of the folder we happen to be in from shadowing modules.
-        command = [sys.executable, "-P", "-u", "-m", "segue.bridge.cli", *arguments]
+        command = [sys.executable, "-P", "-u", "-m", "segue.bridge.cli.main", *arguments]
         child = subprocess.Popen(
             command,
             stdin=subprocess.DEVNULL,

@@ -1,6 +1,6 @@
 """Several processes that train one model: gradients averaged, the first one writes.
 
-`torchrun --nproc_per_node N -m segue.bridge.cli train` starts them and says in the environment
+`torchrun --nproc_per_node N -m segue.bridge.cli.main train` starts them and says in the environment
 who is who; without it there is one process and nothing here does anything.
 """
 

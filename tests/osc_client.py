@@ -9,7 +9,7 @@ import threading
 from types import TracebackType
 
 from segue.bridge.app import Bridge
-from segue.bridge.osc import MAX_DATAGRAM_BYTES, Message, Value, decode, encode
+from segue.bridge.osc.codec import MAX_DATAGRAM_BYTES, Message, Value, decode, encode
 
 DEADLINE_SECONDS = 20.0  # for real threads and processes; never reached when all is well
 

@@ -26,7 +26,7 @@ from segue.bridge.daw.ableton.Segue.job import (
 )
 from segue.bridge.daw.ableton.Segue.placing import MOVED, TOO_OLD
 from segue.bridge.daw.ableton.Segue.port import HOST
-from segue.bridge.osc import MAX_DATAGRAM_BYTES, Value, decode, encode
+from segue.bridge.osc.codec import MAX_DATAGRAM_BYTES, Value, decode, encode
 from segue.presets.controls import Inpaint, Intensity, Melody, Text
 from segue.presets.tempo import TempoChange, TempoMap
 from segue.presets.vocabulary import Region

@@ -18,7 +18,7 @@ from platformdirs.macos import MacOS
 from segue.bridge.daw.ableton.Segue.port import runtime_folder
 from segue.bridge.daw.ableton_install import default_ableton_folder, install_ableton
 from segue.bridge.daw.install import MARKER, Fate
-from segue.bridge.port_file import default_path
+from segue.bridge.osc.port_file import default_path
 from segue.presets.vocabulary import Code, SegueError
 
 FOLDER = Path(__file__).parent.parent / "bridge" / "daw" / "ableton" / "Segue"

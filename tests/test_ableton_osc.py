@@ -15,10 +15,10 @@ import pytest
 from pythonosc.osc_message import OscMessage
 from pythonosc.osc_message_builder import OscMessageBuilder
 
-from segue.bridge import osc as bridge_osc
 from segue.bridge.daw.ableton.Segue import osc
 from segue.bridge.daw.ableton.Segue.port import HOST, Port, PortFile, bridge_ports
 from segue.bridge.daw.ableton.Segue.wish import FILLS_GAPS, VERBS, Wish, in_message, in_name
+from segue.bridge.osc import codec as bridge_osc
 from segue.presets.controls import Inpaint
 from segue.presets.library import load_preset, preset_names
 

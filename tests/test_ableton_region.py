@@ -22,7 +22,7 @@ from segue.bridge.daw.ableton.Segue.region import (
     repeat,
 )
 from segue.bridge.daw.ableton.Segue.wish import Wish, make_wish
-from segue.bridge.osc import decode
+from segue.bridge.osc.codec import decode
 from tests.fake_live import (
     Clip,
     Envelope,

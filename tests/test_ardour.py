@@ -34,7 +34,7 @@ TRACKS = {"Gitarre": (2, 48_001), "Baß": (1, 1_000_002)}  # channels, and where
 SEGUE = """
 import sys
 from pathlib import Path
-from segue.bridge.spool_command import spool
+from segue.bridge.cli.spool import spool
 spool([Path(sys.argv[1])], int(sys.argv[2]))
 """
 

@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from segue.bridge.audacity_command import run_audacity
+from segue.bridge.cli.audacity import run_audacity
 from segue.bridge.daw.audacity import Placing, Selection, answer_of, placings, selection
 from segue.bridge.daw.audacity_pipe import AudacityPipe
 from segue.presets.vocabulary import Code, Progress, Request, Result, SegueError

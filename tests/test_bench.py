@@ -12,7 +12,7 @@ import soundfile
 import torch
 from torch.nn import functional as F
 
-from segue.bridge.transport import Answer, Served
+from segue.bridge.cli.bench_transport import Answer, Served
 from segue.export.bench import floor, machine, tables, tasks
 from segue.export.bench.paper import PAPER_SECONDS, NetworkCost
 from segue.export.bench.runs import Job, repeated

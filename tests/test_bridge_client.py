@@ -9,10 +9,10 @@ from fastapi import Response
 
 from segue.bridge import client
 from segue.bridge.app import Bridge
-from segue.bridge.commands import Sender
-from segue.bridge.osc import Message, Value, decode, encode
-from segue.bridge.ports import UdpPort
-from segue.bridge.session import Reply
+from segue.bridge.osc.codec import Message, Value, decode, encode
+from segue.bridge.osc.commands import Sender
+from segue.bridge.osc.session import Reply
+from segue.bridge.osc.udp_port import UdpPort
 from segue.presets.vocabulary import Cancelled, Code, Failure, Progress, Result, State
 from tests.stand_in import StandIn
 

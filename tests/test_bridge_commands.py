@@ -5,11 +5,11 @@ import math
 
 import pytest
 
-from segue.bridge import addresses
-from segue.bridge.addresses import ROWS, markdown_table
-from segue.bridge.commands import Cancel, Hello, Sender, Submit
-from segue.bridge.osc import Message, Value, decode, encode
-from segue.bridge.session import Reply, Session
+from segue.bridge.osc import addresses
+from segue.bridge.osc.addresses import ROWS, markdown_table
+from segue.bridge.osc.codec import Message, Value, decode, encode
+from segue.bridge.osc.commands import Cancel, Hello, Sender, Submit
+from segue.bridge.osc.session import Reply, Session
 from segue.presets.controls import Intensity, Outpaint, Text, Vary
 from segue.presets.library import load_preset, preset_names
 from segue.presets.tempo import TempoMap

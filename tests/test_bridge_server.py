@@ -15,8 +15,8 @@ from pathlib import Path
 
 import pytest
 
-from segue.bridge import addresses
-from segue.bridge.osc import Message, Value
+from segue.bridge.osc import addresses
+from segue.bridge.osc.codec import Message, Value
 from segue.presets.library import load_preset
 from segue.presets.tempo import TempoMap
 from segue.presets.vocabulary import MAX_SEED, Region, Request, Settings

@@ -5,11 +5,11 @@ import sys
 
 import pytest
 
-from segue.bridge import addresses, audience
-from segue.bridge.addresses import write_error
-from segue.bridge.commands import Cancel, Hello, Sender, Submit
-from segue.bridge.osc import Message, Value, decode, encode
-from segue.bridge.session import Reply, Session
+from segue.bridge.osc import addresses, audience
+from segue.bridge.osc.addresses import write_error
+from segue.bridge.osc.codec import Message, Value, decode, encode
+from segue.bridge.osc.commands import Cancel, Hello, Sender, Submit
+from segue.bridge.osc.session import Reply, Session
 from segue.presets.library import load_preset, preset_names
 from segue.presets.vocabulary import (
     Cancelled,

@@ -6,11 +6,11 @@ import struct
 
 import pytest
 
-from segue.bridge import addresses
-from segue.bridge.commands import Cancel, Hello, Sender, Submit
-from segue.bridge.grammar import write
-from segue.bridge.osc import Message, decode, encode
-from segue.bridge.session import MAX_ERRORS, Reply, Session
+from segue.bridge.osc import addresses
+from segue.bridge.osc.codec import Message, decode, encode
+from segue.bridge.osc.commands import Cancel, Hello, Sender, Submit
+from segue.bridge.osc.grammar import write
+from segue.bridge.osc.session import MAX_ERRORS, Reply, Session
 from segue.presets.controls import Intensity
 from segue.presets.library import load_preset, preset_names
 

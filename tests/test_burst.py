@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from segue.bridge import ports
-from segue.bridge.osc import Message, Value, encode
+from segue.bridge.osc import udp_port
+from segue.bridge.osc.codec import Message, Value, encode
 from segue.presets.controls import Intensity
 from tests.osc_client import DEADLINE_SECONDS, Daw
 from tests.recorder import Recorder, serving
@@ -20,9 +20,9 @@ from tests.recorder import Recorder, serving
 ROWS = 5000
 BRIDGE = """
 import sys
-from segue.bridge import ports
+from segue.bridge.osc import udp_port
 from segue.bridge.app import run_bridge
-ports.RECEIVE_BUFFER_BYTES = int(sys.argv[2])
+udp_port.RECEIVE_BUFFER_BYTES = int(sys.argv[2])
 run_bridge(sys.argv[1], 0)
 """
 PATIENCE_SECONDS = 0.5  # the question may have been lost too
@@ -64,7 +64,7 @@ def repair(daw: Daw) -> list[tuple[Value, ...]]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("buffer_bytes", [ports.RECEIVE_BUFFER_BYTES, 8192])
+@pytest.mark.parametrize("buffer_bytes", [udp_port.RECEIVE_BUFFER_BYTES, 8192])
 def test_five_thousand_messages_in_one_burst(tmp_path: Path, buffer_bytes: int) -> None:
     """A row a message, as fast as a socket takes them; the engine gets every one of them.
 

@@ -13,8 +13,9 @@ import pytest
 import soundfile
 from typer.testing import CliRunner
 
-from segue.bridge import cli, offline
-from segue.bridge.order import Order, request_of
+from segue.bridge import offline
+from segue.bridge.cli import main
+from segue.bridge.cli.order import Order, request_of
 from segue.presets.library import preset_names
 from segue.presets.vocabulary import Code, Progress, Request, Result, SegueError, State
 
@@ -23,7 +24,7 @@ RATE = 8000
 
 def invoke(*arguments: str) -> tuple[int, str, str]:
     """Exit code, stdout and stderr of `segue ARGUMENTS`, on a wide terminal."""
-    result = CliRunner().invoke(cli.app, list(arguments), env={"COLUMNS": "200", "NO_COLOR": "1"})
+    result = CliRunner().invoke(main.app, list(arguments), env={"COLUMNS": "200", "NO_COLOR": "1"})
     return result.exit_code, result.stdout, result.stderr
 
 
@@ -73,11 +74,11 @@ def test_the_hidden_table() -> None:
 
 def test_defaults_are_those_of_the_rooms() -> None:
     """The command's own copies of the defaults agree with the rooms'."""
-    from segue.bridge.addresses import DEFAULT_OSC_PORT
+    from segue.bridge.osc.addresses import DEFAULT_OSC_PORT
     from segue.server.config import DEFAULT_MODEL, DEFAULT_PORT
 
     rooms = (DEFAULT_PORT, DEFAULT_OSC_PORT, DEFAULT_MODEL)
-    assert rooms == (cli.PORT, cli.OSC_PORT, cli.MODEL)
+    assert rooms == (main.PORT, main.OSC_PORT, main.MODEL)
 
 
 @pytest.mark.parametrize(

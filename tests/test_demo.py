@@ -14,7 +14,8 @@ import numpy as np
 import pytest
 import soundfile
 
-from segue.bridge import addresses, demo
+from segue.bridge.cli import demo
+from segue.bridge.osc import addresses
 from segue.presets.library import SHIPPED, load_preset
 from segue.presets.vocabulary import Code, Outpaint, SegueError
 

@@ -13,8 +13,8 @@ from threading import Thread
 
 import pytest
 
-from segue.bridge import doctor
-from segue.bridge.doctor import Mark
+from segue.bridge.cli import doctor
+from segue.bridge.cli.doctor import Mark
 
 
 def test_dependencies_are_found_by_version() -> None:

@@ -10,9 +10,9 @@ from types import ModuleType
 import pytest
 from typer.testing import CliRunner
 
-from segue.bridge import cli
+from segue.bridge.cli import main
+from segue.bridge.cli.install import DAWS, _installer
 from segue.bridge.daw.install import MARKER, MARKER_WITHIN_BYTES, Fate, Placed, copy_scripts, place
-from segue.bridge.install_command import DAWS, _installer
 from segue.presets.vocabulary import Code, SegueError
 
 OURS = f"-- {MARKER}\nold = true\n".encode()
@@ -121,7 +121,7 @@ def stand_in(scripts: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
 def invoke(*arguments: str) -> tuple[int, list[str], str]:
     """Exit code, lines of stdout and stderr of `segue install ARGUMENTS`."""
     environment = {"COLUMNS": "200", "NO_COLOR": "1"}
-    result = CliRunner().invoke(cli.app, ["install", *arguments], env=environment)
+    result = CliRunner().invoke(main.app, ["install", *arguments], env=environment)
     return result.exit_code, result.stdout.splitlines(), result.stderr
 
 

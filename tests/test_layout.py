@@ -18,14 +18,15 @@ MAY_IMPORT = {
     "segue.presets": ("segue.presets",),
     "segue.server.ditto": ("segue.presets", "segue.server.ditto"),
     "segue.server": ("segue.presets", "segue.server"),
+    "segue.bridge.osc": ("segue.presets", "segue.bridge.osc"),
     "segue.bridge": ("segue.presets", "segue.bridge"),
     "segue.export": ("segue.presets", "segue.server", "segue.export"),
 }
 COMPOSITION_ROOTS = (
-    "segue.bridge.bench_command",
-    "segue.bridge.cli",
-    "segue.bridge.evaluate_commands",
-    "segue.bridge.training_commands",
+    "segue.bridge.cli.bench",
+    "segue.bridge.cli.main",
+    "segue.bridge.cli.evaluate",
+    "segue.bridge.cli.training",
 )
 TORCH_LIVES_IN = (
     "segue.server.ditto",
@@ -38,9 +39,13 @@ TORCH_LIVES_IN = (
 SANS_IO = tuple(
     f"segue.bridge.{name}"
     for name in (
-        *("osc", "grammar", "addresses", "commands", "session", "replies"),
-        *("rows", "row_list", "row_controls", "audience", "leases", "stream", "oscquery"),
-        *("daw.spool", "daw.spool_lines", "daw.audacity", "watch", "pipe", "job_sheet"),
+        *(f"osc.{each}" for each in ("codec", "grammar", "addresses", "commands", "session")),
+        *(f"osc.{each}" for each in ("replies", "rows", "row_list", "row_controls", "audience")),
+        *(f"osc.{each}" for each in ("leases", "stream", "oscquery")),
+        *(f"daw.{each}" for each in ("spool", "spool_lines", "audacity")),
+        "watch.ready",
+        "pipe.session",
+        "job_sheet",
         *(f"midi.{each}" for each in ("codec", "events", "channels", "clock", "timecode")),
         *(f"midi.{each}" for each in ("takes", "recording", "learn", "live")),
     )
@@ -108,6 +113,13 @@ def test_arrows_between_rooms(module: str) -> None:
     assert [name for name in ours if not _inside(name, MAY_IMPORT[room])] == []
 
 
+@pytest.mark.parametrize("module", [m for m in MODULES if not _inside(m, ("segue.bridge.cli",))])
+def test_nothing_needs_the_command_line(module: str) -> None:
+    """Commands use the rest; what they share with it lies outside of their package."""
+    ours = ("segue.bridge.cli",)
+    assert [name for name in _imports(_tree(module)) if _inside(name, ours)] == []
+
+
 @pytest.mark.parametrize("path", [*MODULES.values(), *sorted((ROOT / "tests").glob("*.py"))])
 def test_no_bare_room_imports(path: Path) -> None:
     """`import server` works from this folder only, and is then a second copy of the module."""
@@ -134,7 +146,7 @@ def test_protocol_files_do_no_io(module: str) -> None:
     [
         ("segue.presets.library", ("torch", "fastapi", "onnxruntime", "numpy")),
         ("segue.bridge.app", ("torch", "fastapi", "onnxruntime")),
-        ("segue.bridge.cli", ("torch", "fastapi", "onnxruntime", "httpx", "soundfile")),
+        ("segue.bridge.cli.main", ("torch", "fastapi", "onnxruntime", "httpx", "soundfile")),
         ("segue.server.app", ("torch", "onnxruntime")),
     ],
 )
@@ -179,7 +191,7 @@ def test_modules_say_what_they_are_for(module: str) -> None:
 
 def test_readme_has_the_table_of_addresses() -> None:
     """What the README says about OSC is what the bridge speaks."""
-    from segue.bridge.addresses import markdown_table
+    from segue.bridge.osc.addresses import markdown_table
 
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     shown = readme.split("<!-- osc-table -->")[1].split("<!-- /osc-table -->")[0]

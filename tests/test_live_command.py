@@ -11,12 +11,13 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from segue.bridge import live_command, port_file
+from segue.bridge.cli import live
+from segue.bridge.cli.live import ask_live, command, live_port
 from segue.bridge.daw.ableton.Segue import port as script_port
 from segue.bridge.daw.ableton.Segue.desk import Desk
 from segue.bridge.daw.ableton.Segue.port import Port, PortFile
-from segue.bridge.live_command import ask_live, command, live_port
-from segue.bridge.osc import Message, Value, decode
+from segue.bridge.osc import port_file
+from segue.bridge.osc.codec import Message, Value, decode
 from segue.presets.vocabulary import Code, SegueError
 from tests.fake_live import Song
 
@@ -42,8 +43,8 @@ def desk() -> Iterator[int]:
 def test_a_command_and_its_answer(desk: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """What the script says is printed."""
     app = typer.Typer()
-    live_command.register(app)
-    monkeypatch.setattr(live_command, "live_port", lambda: desk)
+    live.register(app)
+    monkeypatch.setattr(live, "live_port", lambda: desk)
     done = CliRunner().invoke(app, ["continue", "4", "warm", "strings"])
     said = "select an audio clip, or a track with audio under the loop brace\n"
     assert (done.output, done.exit_code) == (said, 0)
@@ -74,7 +75,7 @@ def test_words_that_cannot_be_sent(words: list[str]) -> None:
 
 def test_nobody_there(monkeypatch: pytest.MonkeyPatch) -> None:
     """What to do is said."""
-    monkeypatch.setattr(live_command, "ANSWER_SECONDS", 0.05)
+    monkeypatch.setattr(live, "ANSWER_SECONDS", 0.05)
     free = Port(0)
     number = free.number
     free.close()
@@ -86,9 +87,9 @@ def test_nobody_there(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_where_live_listens(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The script's file is read; without it, or with another in its place, the usual port."""
     monkeypatch.setattr(port_file, "default_path", lambda: tmp_path / "bridge.json")
-    assert live_port() == script_port.OWN_PORT == live_command.OWN_PORT
+    assert live_port() == script_port.OWN_PORT == live.OWN_PORT
     PortFile(str(tmp_path), 5000)
     assert live_port() == 5000
     for text in ("{}", '{"osc_port": "x"}', "[1]"):
         (tmp_path / "live.json").write_text(json.dumps(json.loads(text)))
-        assert live_port() == live_command.OWN_PORT
+        assert live_port() == live.OWN_PORT

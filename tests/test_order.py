@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from segue.bridge.order import PLACES, Order, request_of
+from segue.bridge.cli.order import PLACES, Order, request_of
 from segue.presets.controls import Inpaint, Intensity, Loop, Melody, Outpaint, Structure, Vary
 from segue.presets.library import PLACE_KINDS
 from segue.presets.vocabulary import Request, SegueError

@@ -8,8 +8,8 @@ from contextlib import suppress
 
 import pytest
 
-from segue.bridge import osc
-from segue.bridge.osc import Message, OscError, Value, decode, encode
+from segue.bridge.osc import codec
+from segue.bridge.osc.codec import Message, OscError, Value, decode, encode
 
 # Every data byte is distinct where it can be, so that a swapped byte shows.
 BOTH_WAYS: list[tuple[str, list[tuple[str, Value]], bytes]] = [
@@ -134,20 +134,20 @@ def osc_string(text: bytes) -> bytes:
 
 EDGES = {
     # The largest packet within the limit is 65,532 bytes: packets have multiples of four.
-    "datagram": (one_blob(osc.MAX_DATAGRAM_BYTES - 3), one_blob(osc.MAX_DATAGRAM_BYTES + 1)),
+    "datagram": (one_blob(codec.MAX_DATAGRAM_BYTES - 3), one_blob(codec.MAX_DATAGRAM_BYTES + 1)),
     "address": (
-        osc_string(b"/" + b"a" * (osc.MAX_ADDRESS_BYTES - 1)),
-        osc_string(b"/" + b"a" * osc.MAX_ADDRESS_BYTES),
+        osc_string(b"/" + b"a" * (codec.MAX_ADDRESS_BYTES - 1)),
+        osc_string(b"/" + b"a" * codec.MAX_ADDRESS_BYTES),
     ),
-    "arguments": (all_true(osc.MAX_ARGUMENTS), all_true(osc.MAX_ARGUMENTS + 1)),
+    "arguments": (all_true(codec.MAX_ARGUMENTS), all_true(codec.MAX_ARGUMENTS + 1)),
     "string": (
-        encode("/s", ("s", "x" * osc.MAX_STRING_BYTES)),
-        encode("/s", ("s", "x" * (osc.MAX_STRING_BYTES + 1))),
+        encode("/s", ("s", "x" * codec.MAX_STRING_BYTES)),
+        encode("/s", ("s", "x" * (codec.MAX_STRING_BYTES + 1))),
     ),
-    "bundle depth": (nested(osc.MAX_BUNDLE_DEPTH), nested(osc.MAX_BUNDLE_DEPTH + 1)),
+    "bundle depth": (nested(codec.MAX_BUNDLE_DEPTH), nested(codec.MAX_BUNDLE_DEPTH + 1)),
     "messages": (
-        bundle(*[encode("/a")] * osc.MAX_MESSAGES),
-        bundle(*[encode("/a")] * (osc.MAX_MESSAGES + 1)),
+        bundle(*[encode("/a")] * codec.MAX_MESSAGES),
+        bundle(*[encode("/a")] * (codec.MAX_MESSAGES + 1)),
     ),
 }
 

@@ -10,9 +10,9 @@ from typing import Any
 import httpx
 import pytest
 
-from segue.bridge import oscquery
-from segue.bridge.addresses import INCOMING, OUTGOING, ROWS
-from segue.bridge.stream import StreamError
+from segue.bridge.osc import oscquery
+from segue.bridge.osc.addresses import INCOMING, OUTGOING, ROWS
+from segue.bridge.osc.stream import StreamError
 from tests.osc_client import Running
 
 ORIGIN = b"Host: 127.0.0.1:9137"

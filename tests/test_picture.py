@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from segue.bridge import picture
+from segue.bridge.cli import picture
 from segue.presets.vocabulary import SegueError
 
 

@@ -16,8 +16,11 @@ from typing import Any
 
 import pytest
 
-from segue.bridge import pipe, pipe_ports
-from segue.bridge.pipe import (
+from segue.bridge.pipe import ports
+from segue.bridge.pipe import session as pipe
+from segue.bridge.pipe.ports import Writer
+from segue.bridge.pipe.run import NOBODY, STOPPED, PipeRun
+from segue.bridge.pipe.session import (
     MAX_ID_CHARACTERS,
     MAX_LINE_BYTES,
     Cancel,
@@ -27,8 +30,6 @@ from segue.bridge.pipe import (
     Submit,
     read_line,
 )
-from segue.bridge.pipe_ports import Writer
-from segue.bridge.pipe_run import NOBODY, STOPPED, PipeRun
 from segue.presets.controls import Outpaint
 from segue.presets.vocabulary import (
     EVENT,
@@ -264,7 +265,7 @@ def test_unread_progress_gives_way() -> None:
 
 def test_reading_waits_for_a_reader(monkeypatch: pytest.MonkeyPatch) -> None:
     """With MAX_UNREAD events unread there is no room, until one is taken."""
-    monkeypatch.setattr(pipe_ports, "MAX_UNREAD", 2)
+    monkeypatch.setattr(ports, "MAX_UNREAD", 2)
     reader, has_room = Reader(at_once=1000), Flag()
     writer = Writer(reader.write, lambda: None)
 
@@ -294,7 +295,7 @@ def test_a_reader_that_takes_too_long() -> None:
     assert reader.read() == [RESULT]
 
 
-PIPE = ("-m", "segue.bridge.cli", "pipe", "--server")
+PIPE = ("-m", "segue.bridge.cli.main", "pipe", "--server")
 
 
 def start(folder: Path, *command: str) -> subprocess.Popen[bytes]:
@@ -466,7 +467,7 @@ def test_a_server_of_its_own(tmp_path: Path) -> None:
     program = Program(
         tmp_path,
         "-c",
-        "from segue.bridge.pipe_run import run_pipe;"
+        "from segue.bridge.pipe.run import run_pipe;"
         "run_pipe(None, 'http://127.0.0.1:9', ('--data', 'own'))",
     )
     program.send({"cancel": "a"})

@@ -259,8 +259,8 @@ def test_an_output_that_goes(tmp_path: Path) -> None:
 
 PROGRAM = """
 import typer
-from segue.bridge.cli import PoliteGroup
-from segue.bridge.play_command import register
+from segue.bridge.cli.main import PoliteGroup
+from segue.bridge.cli.play import register
 app = typer.Typer(cls=PoliteGroup)
 app.callback()(lambda: None)
 register(app, "http://127.0.0.1:9136")

@@ -13,9 +13,10 @@ from pathlib import Path
 
 import pytest
 
-from segue.bridge import doctor, port_file
-from segue.bridge.doctor import Mark
-from segue.bridge.port_file import Ports, announced, default_path, lives, read
+from segue.bridge.cli import doctor
+from segue.bridge.cli.doctor import Mark
+from segue.bridge.osc import port_file
+from segue.bridge.osc.port_file import Ports, announced, default_path, lives, read
 from tests.osc_client import DEADLINE_SECONDS, Running
 from tests.wire import until
 

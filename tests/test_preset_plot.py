@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from segue.bridge.preset_plot import blocks, how, sparkline, table, where
+from segue.bridge.cli.preset_plot import blocks, how, sparkline, table, where
 from segue.presets.controls import Inpaint, Loop, Outpaint, Vary
 from segue.presets.library import load_preset, preset_names
 

@@ -10,12 +10,12 @@ from collections.abc import Sequence
 
 import pytest
 
-from segue.bridge import addresses
-from segue.bridge.commands import Sender, Submit
-from segue.bridge.osc import Message, Value, decode, encode
-from segue.bridge.row_list import KINDS
-from segue.bridge.rows import MAX_JOBS
-from segue.bridge.session import Reply, Session
+from segue.bridge.osc import addresses
+from segue.bridge.osc.codec import Message, Value, decode, encode
+from segue.bridge.osc.commands import Sender, Submit
+from segue.bridge.osc.row_list import KINDS
+from segue.bridge.osc.rows import MAX_JOBS
+from segue.bridge.osc.session import Reply, Session
 from segue.presets.controls import Gap, Inpaint, Intensity, Melody, Note, Outpaint
 from segue.presets.library import load_preset, preset_names
 from segue.presets.tempo import TempoChange, TempoMap

@@ -14,7 +14,7 @@ from segue.bridge.daw import spool
 from segue.bridge.daw.spool import QUIET_SECONDS, RETRY_SECONDS, Answer, Send, Spool
 from segue.bridge.daw.spool_folder import MAX_AGE_SECONDS, SpoolFolder
 from segue.bridge.daw.spool_lines import decode_line, encode_line
-from segue.bridge.osc import MAX_DATAGRAM_BYTES, Message, decode, encode
+from segue.bridge.osc.codec import MAX_DATAGRAM_BYTES, Message, decode, encode
 
 ORDER = "/segue/outpaint\tssddd\ta\t/take.wav\t1.5\t4\t6\n"
 SENT = Send(

@@ -13,7 +13,7 @@ from tests.wire import until
 
 PROGRAM = """
 import typer
-from segue.bridge.spool_command import register
+from segue.bridge.cli.spool import register
 app = typer.Typer()
 app.callback()(lambda: None)
 register(app)

@@ -15,12 +15,12 @@ import pytest
 from pythonosc.osc_message_builder import OscMessageBuilder
 from pythonosc.tcp_client import SimpleTCPClient
 
-from segue.bridge import tcp_port
-from segue.bridge.commands import Sender
-from segue.bridge.osc import MAX_DATAGRAM_BYTES, Message, decode, encode
-from segue.bridge.session import Reply
-from segue.bridge.stream import MAX_BUFFERED_BYTES, Framing, Lengths, Slip, StreamError, framing
-from segue.bridge.tcp_port import MAX_CONNECTIONS, TcpPort
+from segue.bridge.osc import tcp_port
+from segue.bridge.osc.codec import MAX_DATAGRAM_BYTES, Message, decode, encode
+from segue.bridge.osc.commands import Sender
+from segue.bridge.osc.session import Reply
+from segue.bridge.osc.stream import MAX_BUFFERED_BYTES, Framing, Lengths, Slip, StreamError, framing
+from segue.bridge.osc.tcp_port import MAX_CONNECTIONS, TcpPort
 from tests.osc_client import DEADLINE_SECONDS, Running
 from tests.wire import until
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from segue.bridge import addresses
-from segue.bridge.audience import MAX_OPEN_JOBS
-from segue.bridge.commands import Hello, Sender, Submit
-from segue.bridge.grammar import write
-from segue.bridge.leases import LEASE_SECONDS, MAX_SUBSCRIBERS
-from segue.bridge.osc import decode, encode
-from segue.bridge.session import Reply, Session
+from segue.bridge.osc import addresses
+from segue.bridge.osc.audience import MAX_OPEN_JOBS
+from segue.bridge.osc.codec import decode, encode
+from segue.bridge.osc.commands import Hello, Sender, Submit
+from segue.bridge.osc.grammar import write
+from segue.bridge.osc.leases import LEASE_SECONDS, MAX_SUBSCRIBERS
+from segue.bridge.osc.session import Reply, Session
 from segue.presets.vocabulary import (
     Cancelled,
     Code,

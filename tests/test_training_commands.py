@@ -10,8 +10,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from segue.bridge import training_commands
-from segue.bridge.training_commands import start_weights
+from segue.bridge.cli import training
+from segue.bridge.cli.training import start_weights
 from segue.export import ship as shipping
 from segue.presets.library import model_folder
 from segue.presets.vocabulary import SegueError
@@ -101,7 +101,7 @@ def test_other_processes_say_nothing(
     """Of several processes that train one model, the first one tells what was written."""
     for rank in ("0", "1"):
         monkeypatch.setenv("RANK", rank)
-        training_commands._wrote(Path("base.safetensors"))
+        training._wrote(Path("base.safetensors"))
     assert capsys.readouterr().out == "wrote base.safetensors\n"
 
 

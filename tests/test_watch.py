@@ -16,10 +16,10 @@ import numpy as np
 import pytest
 import soundfile
 
-from segue.bridge import watch_folder
 from segue.bridge.job_sheet import MAX_SHEET_BYTES, laid_over, request_of_sheet
-from segue.bridge.watch import SETTLE_SECONDS, Job, Stamp, Watch
-from segue.bridge.watch_folder import WatchedFolder, run_watch
+from segue.bridge.watch import folder as watch_folder
+from segue.bridge.watch.folder import WatchedFolder, run_watch
+from segue.bridge.watch.ready import SETTLE_SECONDS, Job, Stamp, Watch
 from segue.presets.controls import Intensity
 from segue.presets.library import SHIPPED
 from segue.presets.vocabulary import Code, Request, Result, SegueError
@@ -434,7 +434,7 @@ def test_the_shipped_model_watches(tmp_path: Path) -> None:
     audio, rate = soundfile.read(Path(str(SHIPPED)) / "excerpts" / "feelings.flac", frames=88200)
     soundfile.write(folder / "ein Stück.wav", audio, rate, subtype="PCM_24")
     (folder / "ein Stück.toml").write_text("new_seconds = 2.0\nsettings = {iterations = 2}\n")
-    command = [sys.executable, "-P", "-m", "segue.bridge.cli", "watch", str(folder)]
+    command = [sys.executable, "-P", "-m", "segue.bridge.cli.main", "watch", str(folder)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, encoding="utf-8") as process:
         assert process.stdout is not None
         assert process.stdout.readline() == f"watching {folder}; Ctrl-C stops\n"

@@ -13,8 +13,8 @@ import re
 from dataclasses import dataclass
 from enum import Enum
 
-from segue.bridge import osc
 from segue.bridge.daw.spool_lines import decode_line, encode_line
+from segue.bridge.osc import codec
 from segue.presets.vocabulary import Code
 
 MAX_ORDERS = 64
@@ -91,7 +91,7 @@ class Spool:
                 raise ValueError(f"{MAX_ORDERS} orders are under way: try again later")
             sends = _sends(text)
         except ValueError as error:
-            message = osc.Message("/segue/error", (order_id, Code.BAD_REQUEST.value, str(error)))
+            message = codec.Message("/segue/error", (order_id, Code.BAD_REQUEST.value, str(error)))
             return [Answer(order_id, encode_line(message))]
         self._orders[order_id] = _Order(sends, now + RETRY_SECONDS)
         return list(sends)
@@ -101,7 +101,7 @@ class Spool:
         order = self._orders.pop(order_id, None)
         if order is None or order.stage is Stage.ENDED:
             return []
-        return [Send(osc.encode("/segue/cancel", ("s", order_id)))]
+        return [Send(codec.encode("/segue/cancel", ("s", order_id)))]
 
     def due(self, now: float) -> list[Step]:
         """What to ask again, and whom to tell that nobody answers."""
@@ -119,8 +119,8 @@ class Spool:
     def hear(self, data: bytes, now: float) -> list[Step]:
         """Lines for the scripts that a datagram of the bridge concerns."""
         try:
-            messages = osc.decode(data)
-        except osc.OscError:
+            messages = codec.decode(data)
+        except codec.OscError:
             return []
         steps: list[Step] = []
         for message in messages:
@@ -131,15 +131,15 @@ class Spool:
         return steps
 
 
-def _heard(order_id: str, order: _Order, message: osc.Message, now: float) -> list[Step]:
+def _heard(order_id: str, order: _Order, message: codec.Message, now: float) -> list[Step]:
     match message:
-        case osc.Message("/segue/rows/missing"):
+        case codec.Message("/segue/rows/missing"):
             order.again_at = now + MISSING_SECONDS
             order.answered = order.incomplete = True
             return []
-        case osc.Message("/segue/error", (_, Code.BAD_REQUEST, _)) if order.incomplete:
+        case codec.Message("/segue/error", (_, Code.BAD_REQUEST, _)) if order.incomplete:
             return []
-        case osc.Message("/segue/error", (_, code, str(text))) if code in MAY_PASS:
+        case codec.Message("/segue/error", (_, code, str(text))) if code in MAY_PASS:
             order.answered = True
             return _wait(order_id, order, text)
     if message.address not in STAGES or not _is_news(order, message):
@@ -149,11 +149,11 @@ def _heard(order_id: str, order: _Order, message: osc.Message, now: float) -> li
     return [Answer(order_id, encode_line(message))]
 
 
-def _is_news(order: _Order, message: osc.Message) -> bool:
+def _is_news(order: _Order, message: codec.Message) -> bool:
     match message:
-        case osc.Message("/segue/job/accepted"):
+        case codec.Message("/segue/job/accepted"):
             return order.stage is Stage.ASKED  # else it was asked for again
-        case osc.Message("/segue/job/progress", (_, float(fraction), str(working))):
+        case codec.Message("/segue/job/progress", (_, float(fraction), str(working))):
             if working == order.working and abs(fraction - order.fraction) < MIN_STEP:
                 return False
             order.fraction, order.working = fraction, working
@@ -164,7 +164,7 @@ def _wait(order_id: str, order: _Order, text: str) -> list[Step]:
     if text == order.told:
         return []
     order.told = text
-    return [Answer(order_id, encode_line(osc.Message(WAITING, (order_id, text))))]
+    return [Answer(order_id, encode_line(codec.Message(WAITING, (order_id, text))))]
 
 
 def _sends(text: str) -> list[Send]:
@@ -178,4 +178,4 @@ def _send(line: str) -> Send:
     address, arguments = decode_line(line)
     if not address.startswith("/segue/"):
         raise ValueError(f"{address}: only what begins with /segue/ is sent")
-    return Send(osc.encode(address, *arguments))
+    return Send(codec.encode(address, *arguments))

@@ -7,8 +7,8 @@ from contextlib import suppress
 from pathlib import Path
 
 from segue.bridge.daw.spool import ENDS, ID, Answer, Send, Spool, Step
-from segue.bridge.osc import MAX_DATAGRAM_BYTES
-from segue.bridge.ports import HOST, RECEIVE_BUFFER_BYTES
+from segue.bridge.osc.codec import MAX_DATAGRAM_BYTES
+from segue.bridge.osc.udp_port import HOST, RECEIVE_BUFFER_BYTES
 
 POLL_SECONDS = 0.05
 MAX_ORDER_BYTES = 4 * 1024 * 1024

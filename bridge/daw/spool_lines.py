@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from segue.bridge.osc import Message, Value
+from segue.bridge.osc.codec import Message, Value
 
 _ESCAPES = {"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"}
 _UNESCAPES = {escape: character for character, escape in _ESCAPES.items()}

@@ -1,0 +1,1 @@
+"""The `segue` command: a file for each of its commands, and what only they need."""

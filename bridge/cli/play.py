@@ -1,0 +1,169 @@
+"""`segue play`: a loop that a player steers from a MIDI controller."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import signal
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from segue.presets.vocabulary import MAX_SEED, Request
+
+WHERE, CONTROLLER, SOUND = "What is made", "The controller", "Listening"
+MAP = "mod-wheel"
+
+
+def _option(panel: str, text: str, *names: str, **more: Any) -> Any:
+    return typer.Option(*names, help=text, rich_help_panel=panel, **more)
+
+
+Source = Annotated[Path, typer.Argument(metavar="IN.wav", help="Your loop.")]
+Seconds = Annotated[
+    float | None, _option(WHERE, "How much new music to make.", show_default="the preset's")
+]
+Bars = Annotated[float | None, _option(WHERE, "The same in bars of --bpm.")]
+Bpm = Annotated[float | None, _option(WHERE, "Beats a minute.", show_default="the MIDI clock's")]
+BeatsPerBar = Annotated[float | None, _option(WHERE, "Quarter notes a bar.", show_default="4")]
+At = Annotated[
+    str | None,
+    _option(WHERE, "right, left, both, gap, loop or vary.", show_default="the preset's"),
+]
+Words = Annotated[str | None, _option(WHERE, 'How it should sound: "warm slow strings".')]
+PresetName = Annotated[str, _option(WHERE, "A preset's name, or a TOML file.")]
+Iterations = Annotated[
+    int | None, _option(WHERE, "How often the noise is improved.", show_default="the preset's")
+]
+Seed = Annotated[int | None, _option(WHERE, "Drawn if absent.", min=0, max=MAX_SEED)]
+PortName = Annotated[
+    str | None,
+    _option(
+        CONTROLLER,
+        "A MIDI input, or a part of its name.",
+        "--midi-port",
+        show_default="one of our own to connect to",
+    ),
+]
+MapName = Annotated[
+    str, _option(CONTROLLER, "Which knob does what: a name, or a TOML file.", "--map")
+]
+Learn = Annotated[
+    bool,
+    _option(
+        CONTROLLER, "The first knob you turn is the intensity; kept in --map's file.", "--learn"
+    ),
+]
+Listen = Annotated[bool, _option(SOUND, "Play the newest clip in a loop.", "--audition")]
+Device = Annotated[str | None, _option(SOUND, "Where to: a sound card's name or number.")]
+Server = Annotated[str, typer.Option(help="URL of the server.")]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Setup:
+    """All that a live session needs besides its request."""
+
+    port: str | None
+    map: str
+    learn: bool
+    audition: bool
+    device: str | None
+    server: str
+
+
+def register(app: typer.Typer, default_server: str) -> None:
+    """Add the command."""
+
+    @app.command()
+    def play(
+        source: Source,
+        seconds: Seconds = None,
+        bars: Bars = None,
+        bpm: Bpm = None,
+        beats_per_bar: BeatsPerBar = None,
+        at: At = None,
+        text: Words = None,
+        preset: PresetName = "seamless-loop",
+        iterations: Iterations = None,
+        seed: Seed = None,
+        midi_port: PortName = None,
+        controllers: MapName = MAP,
+        learn: Learn = False,
+        audition: Listen = False,
+        device: Device = None,
+        server: Server = default_server,
+    ) -> None:
+        """Steer new music from a MIDI controller while a loop of it plays.
+
+        Play a melody or turn a knob for as long as the new music is: it is made again, going on
+        from what there is, and the newest clip wins. Needs `segue up` or `segue serve`.
+        """
+        from segue.bridge.cli.order import Order, request_of
+
+        order = Order(
+            source=source, seconds=seconds, bars=bars, bpm=bpm, beats_per_bar=beats_per_bar,
+            at=at, text=text, preset=preset, iterations=iterations, seed=seed,
+        )  # fmt: skip
+        setup = Setup(
+            port=midi_port, map=controllers, learn=learn, audition=audition, device=device,
+            server=server,
+        )  # fmt: skip
+        run_play(request_of(order), setup)
+
+
+def run_play(request: Request, setup: Setup) -> None:
+    """Play until Ctrl-C or SIGTERM. Raises SegueError if a part cannot be had."""
+    name = f"play-{secrets.token_hex(4)}"  # jobs of another session stay another's
+    with suppress(KeyboardInterrupt):  # where the loop cannot take signals (Windows)
+        asyncio.run(_play(request.model_copy(update={"id": name}), setup))
+
+
+async def _play(request: Request, setup: Setup) -> None:
+    from segue.bridge.midi.live import LiveSession
+    from segue.bridge.midi.playing import Playing, speaker_or_none
+    from segue.bridge.midi.port import MidiPort
+
+    stop = asyncio.Event()
+    for each in (signal.SIGINT, signal.SIGTERM):
+        with suppress(NotImplementedError, RuntimeError, ValueError):
+            asyncio.get_running_loop().add_signal_handler(each, stop.set)
+    chosen, kept_in = _map(setup)
+    playing: Playing | None = None
+    port = MidiPort(setup.port, lambda: playing.wake() if playing else None)
+    try:
+        session = LiveSession(
+            request,
+            chosen,
+            port.name,
+            lambda: secrets.randbelow(MAX_SEED + 1),
+            "intensity" if setup.learn else None,
+        )
+        with speaker_or_none(setup.audition, setup.device) as speaker:
+            playing = Playing(session, setup.server, _tell, speaker=speaker, keep_map=kept_in)
+            _tell(f"MIDI from {port.name}, {chosen.title}. Ctrl-C stops.")
+            if speaker is not None:
+                _tell(f"listening through {speaker.describe()}")
+            if setup.learn:
+                _tell("turn the knob that is to be the intensity")
+            await playing.run(port, stop)
+    finally:
+        port.close()
+        if port.lost:
+            _tell(f"{port.lost} MIDI messages came too fast and were lost")
+
+
+def _map(setup: Setup) -> tuple[Any, Path | None]:
+    """The map, and where a learned one is kept: in its own file, which need not be there yet."""
+    from segue.bridge.midi.controller_map import load_map
+
+    own = Path(setup.map) if setup.map.endswith(".toml") else None
+    if setup.learn and own is not None and not own.exists():
+        return load_map(MAP).model_copy(update={"title": own.stem}), own
+    return load_map(setup.map), own if setup.learn else None
+
+
+def _tell(text: str) -> None:
+    print(text, flush=True)

@@ -1,0 +1,1 @@
+"""`segue pipe`: JSON lines in and out, for programs that start others."""

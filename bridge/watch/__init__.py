@@ -1,0 +1,1 @@
+"""`segue watch`: a folder whose audio files become clips."""
