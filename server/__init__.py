@@ -2,13 +2,14 @@
 
 import os
 
-# PyTorch's threads spin while they wait, and starve each other as soon as a DAW shares the cores:
-# on two cores with one taken by another program an iteration took 2.06 s, sleeping 0.11 s. A
-# thousand turns before they sleep cost less than sleeping at once either way: the network there
-# and back took 49 ms against 71 with both cores free, 94 against 115 with one.
+# PyTorch's threads spin while they wait, and starve each other as soon as a DAW shares the cores.
+# On two cores the compiled network there and back took 47 ms with both free and 82 with one taken
+# by another program where threads sleep after 1,000 turns, 36 and 143 after 4,000, 34 and 377
+# after 30,000. 4,000 it is, since where others compute there are soon fewer threads (see
+# `segue.server.ditto.crew`).
 # GNU's OpenMP knows the count, others the policy. Read once, when torch loads: every module here
 # comes after it.
-os.environ.setdefault("GOMP_SPINCOUNT", "1000")
+os.environ.setdefault("GOMP_SPINCOUNT", "4000")
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 # The compiler of an idle server keeps to one core too.

@@ -15,10 +15,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from segue.server.ditto.crew import Crew
+
 LAYERS = (nn.Linear, nn.Conv1d, nn.Conv2d)
 HALVED_FROM = 1 << 14  # weights of a layer; smaller ones cost more to convert for than they save
 TRIED_SIZE, TRIED_ROWS, TRIES = 512, 128, 5
 PAYS_FROM = 1.3  # times as fast; processors without bfloat16 emulate it several times slower
+
+OPTIONS: dict[str, Any] = {"cpp.dynamic_threads": True}  # as many as are set when it is called
 
 log = logging.getLogger(__name__)
 
@@ -74,6 +78,8 @@ class SearchNetwork:
         self._device = next(network.parameters()).device
         if half_pays(self._device):
             self._network = halved(network)
+        many = self._device.type == "cpu" and torch.get_num_threads() > 1
+        self._crew = Crew() if many else None
         self._compiled: Callable[..., Tensor] | None = None
         self._tried = False
 
@@ -81,6 +87,12 @@ class SearchNetwork:
         self, x_t: Tensor, t: Tensor, tags: Tensor | None = None, w: Tensor | None = None
     ) -> Tensor:
         """D_x, shaped and typed as x_t."""
+        if self._crew is None or not torch.is_grad_enabled():
+            return self._estimate(x_t, t, tags, w)
+        with self._crew.at((len(x_t), self._compiled is None)):
+            return self._estimate(x_t, t, tags, w)
+
+    def _estimate(self, x_t: Tensor, t: Tensor, tags: Tensor | None, w: Tensor | None) -> Tensor:
         if self._compiled is None:
             D_x: Tensor = self._network(x_t, t, tags, w)
             return D_x
@@ -97,8 +109,7 @@ class SearchNetwork:
             return
         self._tried = True
         try:
-            compiled = torch.compile(self._network, dynamic=False)
-            self._seconds(compiled)  # compiles it
+            compiled = self._compile_for_each_count()
             before, after = self._seconds(self._network), self._seconds(compiled)
         except Exception as error:  # whatever a compiler finds wrong
             log.warning("the network stays as it is, it can't be compiled: %s", error)
@@ -106,6 +117,18 @@ class SearchNetwork:
         log.info("an iteration takes %.1f ms, compiled %.1f ms", 1e3 * before, 1e3 * after)
         if after < before:
             self._compiled = compiled
+
+    def _compile_for_each_count(self) -> Callable[..., Tensor]:
+        """Of threads: PyTorch compiles anew when it has changed, though quickly but for once."""
+        compiled = torch.compile(self._network, dynamic=False, options=OPTIONS)
+        most = torch.get_num_threads()
+        try:
+            for count in self._crew.counts if self._crew else (most,):
+                torch.set_num_threads(count)
+                self._seconds(compiled)
+        finally:
+            torch.set_num_threads(most)
+        return compiled
 
     def _seconds(self, network: Callable[..., Tensor]) -> float:
         """Of an iteration forwards and back; forwards alone comes first, without being counted."""
