@@ -13,7 +13,7 @@ from segue.presets.vocabulary import Code, SegueError
 DEFAULT_HOST = "127.0.0.1"
 DEFAULT_PORT = 9136
 DEFAULT_MODEL = "segue-small"
-DEFAULT_QUEUE_LIMIT = 64
+DEFAULT_QUEUE_LIMIT = 128
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 

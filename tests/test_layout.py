@@ -24,8 +24,8 @@ MAY_IMPORT = {
 }
 COMPOSITION_ROOTS = (
     "segue.bridge.cli.bench",
-    "segue.bridge.cli.main",
     "segue.bridge.cli.evaluate",
+    "segue.bridge.cli.main",
     "segue.bridge.cli.training",
 )
 TORCH_LIVES_IN = (

@@ -42,7 +42,7 @@ def bench(
         bool, typer.Option("--server/--no-server", help="Start one, and ask it over OSC.")
     ] = True,
     queue: Annotated[
-        int, typer.Option(min=0, help="Short clips that the server is asked for at once.")
+        int, typer.Option(min=0, max=100, help="Short clips that the server is asked for at once.")
     ] = 20,
     out: Annotated[Path, typer.Option(help="Folder to write to.")] = BENCH,
     quick: Annotated[bool, typer.Option("--quick", help="A little of everything.")] = False,
