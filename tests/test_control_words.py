@@ -9,7 +9,7 @@ import pytest
 from pydantic import TypeAdapter, ValidationError
 
 from segue.presets.controls import MAX_GAPS, MAX_NOTES, MAX_POINTS, Control
-from segue.presets.vocabulary import Request
+from segue.presets.vocabulary import MAX_SEEDS, Request
 
 CONTROL: TypeAdapter[Control] = TypeAdapter(Control)
 REGION: dict[str, Any] = {"path": "/a.wav", "start_seconds": 0.5, "length_seconds": 4.0}
@@ -142,7 +142,7 @@ def test_a_control_that_makes_none(name: str) -> None:
         ({"controls": [RIGHT, curve([0, 0], unit="beats")], "new_seconds": 1}, "need a tempo map"),
         ({"controls": [RIGHT] + [CURVE] * 8, "new_seconds": 1}, "controls"),
         ({"settings": {"keep": 2}, "new_seconds": 1}, "keep 2 needs as many seeds"),
-        ({"settings": {"seeds": 17}, "new_seconds": 1}, "settings.seeds"),
+        ({"settings": {"seeds": MAX_SEEDS + 1}, "new_seconds": 1}, "settings.seeds"),
         ({"settings": {"within_seconds": 0}, "new_seconds": 1}, "settings.within_seconds"),
         ({"settings": {"slot": "../x"}, "new_seconds": 1}, "settings.slot"),
     ],
