@@ -132,14 +132,16 @@ def test_cancelled_before_it_was_ordered(job: Job) -> None:
 
 
 def test_cancelling_is_repeated(job: Job) -> None:
-    """At once, and after a silence again, until it is answered."""
+    """At once and every second, whatever progress is told meanwhile, until it is answered."""
     ordered(job)
     answers(job, 1.0, ("job/accepted",))
     job.cancel()
+    answers(job, 1.0, ("job/progress", 0.1, "optimizing"))
     (packet,) = job.packets(1.0)
     assert decode(packet) == [("/segue/cancel", ("j",))]
-    assert job.packets(1.0 + QUIET_SECONDS - 0.01) == []
-    assert job.packets(1.0 + QUIET_SECONDS) == [packet]
+    answers(job, 1.9, ("job/progress", 0.2, "optimizing"))
+    assert job.packets(1.0 + ANSWER_SECONDS - 0.01) == []
+    assert job.packets(1.0 + ANSWER_SECONDS) == [packet]
     assert answers(job, 9.0, ("job/cancelled",)) == ([], [Failed("stopped")])
 
 

@@ -106,6 +106,7 @@ class Job:
         self.state = State.TELLING
         self.accepted = False
         self._stopping = False
+        self._stop_sent: float | None = None
         self._variations: list[Clip] = []
         self._unheard: set[str] = set()
         self._heard = now
@@ -113,17 +114,25 @@ class Job:
 
     def packets(self, now: float) -> list[bytes]:
         """What is due: everything at first and after a silence, nothing otherwise."""
+        if self.state is State.ENDED:
+            return []
+        if self._stopping:
+            return self._stop_packets(now)
         wait = QUIET_SECONDS if self.state is State.RUNNING else ANSWER_SECONDS
-        quiet = self._stirred is None or now - self._stirred >= wait
-        if self.state is State.ENDED or not quiet:
+        if not _due(self._stirred, wait, now):
             return []
         self._stirred = now
-        if self._stopping:
-            return [encode("/segue/cancel", "s", self.id)]
         self._move("silence")
         lists = self.region.all_lists()
         self._unheard = {rows.what for rows in lists}
         return [packet for rows in lists for packet in announce(self.id, rows)]
+
+    def _stop_packets(self, now: float) -> list[bytes]:
+        """Whatever else is heard meanwhile: a job that runs tells of progress all the time."""
+        if not _due(self._stop_sent, ANSWER_SECONDS, now):
+            return []
+        self._stop_sent = now
+        return [encode("/segue/cancel", "s", self.id)]
 
     def overdue(self, now: float) -> Failed | None:
         """The end of patience."""
@@ -137,7 +146,7 @@ class Job:
 
     def cancel(self) -> None:
         """From now on it is asked to stop; the answer ends the conversation."""
-        self._stopping, self._stirred = True, None
+        self._stopping = True
 
     def hear(self, address: str, args: Sequence[Any], now: float) -> tuple[list[bytes], Any]:
         """Packets to send in answer, and a Progress, Waiting, Result or Failed, or None.
@@ -193,6 +202,10 @@ class Job:
 
     def _error(self, args: Sequence[Any]) -> tuple[list[bytes], Any]:
         return [], Failed(str(args[2]))
+
+
+def _due(last: float | None, wait: float, now: float) -> bool:
+    return last is None or now - last >= wait
 
 
 def _nothing(job: Job, args: Sequence[Any]) -> tuple[list[bytes], Any]:
