@@ -41,7 +41,7 @@ $(STAMP): pyproject.toml constraints.txt
 		echo "Python cannot make a virtual environment here" \
 			"(on Debian: apt install python3-venv)." >&2; exit 1; }
 	$(BIN)/python -m pip install --disable-pip-version-check \
-		-c constraints.txt -e ".[cpu,demo,export,audio,dev]"
+		-c constraints.txt -e ".[cpu,demo,export,audio,mdns,dev]"
 	@$(BIN)/python -m pip install --disable-pip-version-check --only-binary python-rtmidi \
 		-c constraints.txt -e ".[midi]" || \
 		echo "python-rtmidi has no wheel for this Python (3.12 has): MIDI's tests will be skipped"

@@ -7,7 +7,7 @@ import logging
 import os
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from contextlib import ExitStack, suppress
 
 from segue.bridge.client import ServerClient, port_of
@@ -25,14 +25,21 @@ PORT_TRIES = 16  # to find one that is free for UDP and TCP
 
 LOGGER = logging.getLogger("segue.bridge")
 
+Announce = Callable[[int], Coroutine[None, None, None]]
+
 
 class Bridge:
     """Wires session, client and port together. Belongs to one event loop."""
 
-    def __init__(self, server_url: str, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        server_url: str,
+        clock: Callable[[], float] = time.monotonic,
+        announce: Announce | None = None,
+    ) -> None:
         self.port = UdpPort(self.receive)
         self.stream_port = TcpPort(self.receive, self._leave)
-        self._clock = clock
+        self._clock, self._announce = clock, announce
         self.session = Session({name: load_preset(name) for name in preset_names()})
         self._client = ServerClient(server_url, self._on_event, self.session.open_ids)
         self._commands: asyncio.Queue[Command] = asyncio.Queue(MAX_WAITING_COMMANDS)
@@ -42,8 +49,11 @@ class Bridge:
         try:
             await self._open(osc_port)
             ready(self.port.port)
+            jobs = [self._work(), self._client.follow()]
+            if self._announce is not None:
+                jobs.append(self._announce(self.port.port))
             async with asyncio.TaskGroup() as group:
-                tasks = [group.create_task(job) for job in (self._work(), self._client.follow())]
+                tasks = [group.create_task(job) for job in jobs]
                 await stop.wait()
                 for task in tasks:
                     task.cancel()
@@ -121,13 +131,15 @@ def run_bridge(
     server_url: str,
     osc_port: int = DEFAULT_OSC_PORT,
     ready: Callable[[int], None] = lambda port: None,
+    *,
+    mdns: bool = False,
 ) -> None:
     """Run the bridge until SIGINT or SIGTERM; print and pass to `ready` the port that is bound.
 
-    `osc_port` 0 takes any free one; the port file names it meanwhile. Raises SegueError if the
-    port or the URL is no good.
+    `osc_port` 0 takes any free one; the port file names it meanwhile, and with `mdns` so does
+    DNS-SD. Raises SegueError if the port or the URL is no good, or zeroconf is missing.
     """
-
+    by_mdns = _mdns() if mdns else None
     with ExitStack() as until_the_end:
 
         def announce(port: int) -> None:
@@ -137,13 +149,22 @@ def run_bridge(
             ready(port)
 
         with suppress(KeyboardInterrupt):  # where the loop cannot take signals (Windows)
-            asyncio.run(_serve(server_url, osc_port, announce))
+            asyncio.run(_serve(Bridge(server_url, announce=by_mdns), osc_port, announce))
 
 
-async def _serve(server_url: str, osc_port: int, ready: Callable[[int], None]) -> None:
+def _mdns() -> Announce:
+    try:
+        from segue.bridge.osc import mdns
+    except ImportError as error:
+        text = f"--mdns needs zeroconf ({error}): pip install 'segue[mdns]'"
+        raise SegueError(Code.UNSUPPORTED, text) from error
+    return mdns.announce
+
+
+async def _serve(bridge: Bridge, osc_port: int, ready: Callable[[int], None]) -> None:
     stop = asyncio.Event()
     for each in (signal.SIGINT, signal.SIGTERM):
         # Not on Windows, and not outside the main thread.
         with suppress(NotImplementedError, RuntimeError, ValueError):
             asyncio.get_running_loop().add_signal_handler(each, stop.set)
-    await Bridge(server_url).run(osc_port, ready, stop)
+    await bridge.run(osc_port, ready, stop)

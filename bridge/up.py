@@ -40,13 +40,14 @@ class Pair:
         port: int,
         osc_port: int | None,
         server_options: tuple[str, ...] = (),
+        bridge_options: tuple[str, ...] = (),
         log: IO[str] | None = None,
         tell: Callable[[str], None] = print,
         spool: bool = False,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._ports, self._spool = (port, osc_port), spool
-        self._server_options = server_options
+        self._server_options, self._bridge_options = server_options, bridge_options
         self._log, self._tell, self._clock = log, tell, clock
         self._children: dict[str, subprocess.Popen[str]] = {}
         self._lines: Queue[tuple[str, str | None]] = Queue(MAX_UNREAD_LINES)
@@ -59,7 +60,8 @@ class Pair:
             self._start("server", "serve", "--port", str(port), *self._server_options)
             self.url = self._ready("server", SERVER_READY)[0]
             if osc_port is not None:
-                self._start("bridge", "bridge", "--server", self.url, "--osc-port", str(osc_port))
+                where = ("--server", self.url, "--osc-port", str(osc_port))
+                self._start("bridge", "bridge", *where, *self._bridge_options)
                 self.osc_port = int(self._ready("bridge", BRIDGE_READY)[1])
                 if self._spool:
                     self._start("spool", "spool", "--osc-port", str(self.osc_port))
@@ -151,12 +153,18 @@ class Pair:
                 child.wait()
 
 
-def run_up(port: int, osc_port: int, model: str, data: Path) -> None:
+def run_up(port: int, osc_port: int, model: str, data: Path, *, mdns: bool = False) -> None:
     """Run both until Ctrl-C or SIGTERM; SegueError if one of them ends by itself."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    options = ("--model", model, "--data", str(data))
+    pair = Pair(
+        port=port,
+        osc_port=osc_port,
+        server_options=("--model", model, "--data", str(data)),
+        bridge_options=("--mdns",) if mdns else (),
+        spool=True,
+    )
     try:
-        with Pair(port=port, osc_port=osc_port, server_options=options, spool=True) as pair:
+        with pair:
             address = f"OSC on udp 127.0.0.1:{pair.osc_port}, server {pair.url}"
             print(f"segue is up: {address}. Ctrl-C stops both.", flush=True)
             raise pair.watch()

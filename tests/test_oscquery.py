@@ -75,13 +75,18 @@ def test_host_info(client: httpx.Client, url: str) -> None:
     }
 
 
-@pytest.mark.parametrize("host", ["127.0.0.1", "localhost:9137", "LOCALHOST", "[::1]:1"])
+@pytest.mark.parametrize(
+    "host", ["127.0.0.1", "localhost:9137", "LOCALHOST", "[::1]:1", "segue-9137.local.:9137"]
+)
 def test_own_names(client: httpx.Client, url: str, host: str) -> None:
     """This machine's names are answered."""
     assert client.get(url, headers={"host": host}).status_code == 200
 
 
-@pytest.mark.parametrize("host", ["evil.example", "127.0.0.1.evil.example", "localhost:x", ""])
+@pytest.mark.parametrize(
+    "host",
+    ["evil.example", "127.0.0.1.evil.example", "segue-1.local.evil.example", "localhost:x", ""],
+)
 def test_a_rebound_name_is_refused(client: httpx.Client, url: str, host: str) -> None:
     """A page that made its own name this machine's learns nothing."""
     assert client.get(url, headers={"host": host}).status_code == 421

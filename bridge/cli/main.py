@@ -58,6 +58,9 @@ Model = Annotated[str, typer.Option(help="Name of the model.")]
 Data = Annotated[
     Path | None, typer.Option(help="Folder of jobs and clips.", show_default="the user's own")
 ]
+Mdns = Annotated[
+    bool, typer.Option("--mdns", help="Let programs on this machine find the bridge by mDNS.")
+]
 
 
 def _print_version(wanted: bool) -> None:
@@ -80,12 +83,16 @@ def main(
 
 @app.command()
 def up(
-    port: Port = PORT, osc_port: OscPort = OSC_PORT, model: Model = MODEL, data: Data = None
+    port: Port = PORT,
+    osc_port: OscPort = OSC_PORT,
+    model: Model = MODEL,
+    data: Data = None,
+    mdns: Mdns = False,
 ) -> None:
     """Start the server and the bridge, and stop them together."""
     from segue.bridge.up import run_up
 
-    run_up(port, osc_port, model, _data_dir(data))
+    run_up(port, osc_port, model, _data_dir(data), mdns=mdns)
 
 
 @app.command()
@@ -102,12 +109,13 @@ def serve(port: Port = PORT, model: Model = MODEL, data: Data = None) -> None:
 def bridge(
     server: Annotated[str, typer.Option(help="URL of the server.")] = f"http://127.0.0.1:{PORT}",
     osc_port: OscPort = OSC_PORT,
+    mdns: Mdns = False,
 ) -> None:
     """Run the bridge alone: OSC from the DAW to a server and back."""
     from segue.bridge.app import run_bridge
 
     _log_to_stderr()
-    run_bridge(server, osc_port)
+    run_bridge(server, osc_port, mdns=mdns)
 
 
 def _engine(model: str) -> Any:

@@ -18,7 +18,9 @@ from segue.bridge.osc.stream import StreamError
 GET = ord("G")  # no length of a packet and no SLIP begins with it
 MAX_HEAD_BYTES = 8192
 # As the server does: a page that rebinds a name of its own to this machine gives itself away.
-OWN_HOST = re.compile(r"(127\.0\.0\.1|localhost|\[::1\])(:[0-9]{1,5})?", re.IGNORECASE)
+OWN_HOST = re.compile(
+    r"(127\.0\.0\.1|localhost|\[::1\]|segue-[0-9]{1,5}\.local\.?)(:[0-9]{1,5})?", re.IGNORECASE
+)
 # Of OSCQuery's, those that may be asked for; no address here has a value or a range to tell.
 ATTRIBUTES = ("FULL_PATH", "CONTENTS", "TYPE", "ACCESS", "DESCRIPTION", "VALUE", "RANGE")
 ACCESS = {Direction.TO_DAW: 1, Direction.TO_SEGUE: 2}  # to be read, to be written; 3 is both
@@ -63,6 +65,11 @@ def respond(head: bytes, osc_port: int) -> bytes:
         return _answer(HTTPStatus.METHOD_NOT_ALLOWED, {"error": "only GET is answered"})
     path, _, attribute = target.partition("?")
     return _look_up(path, attribute, osc_port)
+
+
+def host_name(osc_port: int) -> str:
+    """The name that mDNS gives 127.0.0.1 for this bridge: the machine's own has other addresses."""
+    return f"segue-{osc_port}.local"
 
 
 def host_info(osc_port: int) -> Node:
