@@ -54,7 +54,8 @@ class Settings(Word):
 
     `surrogate` is what an iteration looks at: "one" step; "adaptive", 1, 2, then 4 (section 5.3);
     "full", all T, as DITTO; "corrected", the clip of T steps with the gradient of one. Adam moves
-    the noise's cosine "waves" or its "elements", as the paper does; see `Asked`.
+    the noise's cosine "waves" or its "elements", as the paper does; see `Asked`. `polish` of the
+    base model's 20 steps, the last ones, go over what was found; see `Painter`.
     `tags` ask the model for a kind of music, by names it was trained with; `guidance` says how
     strictly (w of classifier-free guidance, 1 = as the data goes) and does nothing without tags.
     """
@@ -65,6 +66,7 @@ class Settings(Word):
     gamma: float = Field(default=0.2, ge=0, le=1)  # CTM stochasticity, Alg. 1
     space: Literal["waves", "elements"] | None = None  # what Adam moves; without: as fits
     learning_rate: float | None = Field(default=None, gt=0, le=1)  # without: the space's own
+    polish: int | None = Field(default=None, ge=0, le=20)  # without: as fits
     patience: int | None = Field(default=None, ge=1)  # stop after so many without gain
     target_loss: float | None = Field(default=None, ge=0)  # stop when it is met
     within_seconds: float | None = Field(default=None, gt=0, le=3600)  # best so far by then

@@ -59,8 +59,8 @@ MAX_SLOTS = 16
 class Engine:
     """A loaded model. Not for two threads at once.
 
-    `search` is the network as the search calls it; without one, `network` itself. `sketch` decodes
-    roughly and at once, for previews.
+    `search` is the network as the search calls it; without one, `network` itself. `base` is its
+    teacher, which polishes clips. `sketch` decodes roughly and at once, for previews.
     """
 
     model: str
@@ -70,6 +70,7 @@ class Engine:
     scale: MelScale
     decode: Callable[[Tensor], np.ndarray]
     search: SearchNetwork | None = None
+    base: Network | None = None
     sketch: Callable[[Tensor], np.ndarray] | None = None
     mel: MelConfig = field(default_factory=MelConfig)
     schedule: RectifiedFlow = field(default_factory=RectifiedFlow)
@@ -90,12 +91,14 @@ class Engine:
         network, scale = load_generator(weights)
         check_decodable(weights, network, MelConfig())
         network = network.to(device)
+        teacher = folder / "base.safetensors"
         return cls(
             model=model,
             device=device_name(device),
             torch_device=device,
             network=network,
             search=SearchNetwork(network),
+            base=load_generator(teacher)[0].to(device) if teacher.is_file() else None,
             scale=scale.to(device),
             decode=OnnxDecoder(folder / "decoder.onnx"),
             sketch=_sketch(folder / "decoder.safetensors", device),
@@ -202,11 +205,15 @@ class Engine:
     ) -> list[Searched]:
         """Fill every gap, window by window; a slot's next job goes on from what was found."""
         settings = request.settings
+        if settings.polish and self.base is None:
+            text = f"polish needs model {self.model}'s base.safetensors, which is not there"
+            raise SegueError(Code.BAD_REQUEST, f"{text}: leave polish out, or 0")
         seeds = range(request.seed or 0, (request.seed or 0) + settings.seeds)
         shape = (self.mel.channels, self.network.config.frames)
         painter = Painter(
             denoiser=self.denoiser(settings),
             search=self.denoiser(settings, self.search),
+            base=self.denoiser(settings, self.base) if self.base else None,
             schedule=self.schedule,
             scale=self.scale,
             settings=settings,

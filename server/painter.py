@@ -4,26 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import Literal
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
-from torch.utils.checkpoint import checkpoint
 
 from segue.presets.controls import Place, Vary
 from segue.presets.vocabulary import Settings
+from segue.server.asked import Asked
 from segue.server.ditto.canvas import Canvas
-from segue.server.ditto.controls import outpaint
 from segue.server.ditto.ctm import Denoiser, decode_multistep
 from segue.server.ditto.mel import MelConfig, MelScale
-from segue.server.ditto.optimize import Objective, Optimized, OptStep, Stop, Waves, optimize
-from segue.server.ditto.schedule import Schedule, even_grid, grid
+from segue.server.ditto.optimize import Optimized, OptStep, Stop, Waves, optimize
+from segue.server.ditto.repaint import repaint
+from segue.server.ditto.schedule import Schedule, add_noise, even_grid, grid
 from segue.server.wanted import Term
 
-MOST_KEPT = 4  # steps whose activations fit in memory without checkpointing
 OnStep = Callable[[OptStep], None]
 LEARNING_RATE = {"waves": 0.03, "elements": 0.005}  # DITTO's is the latter
+BASE_STEPS = 20  # of the base model, from noise to music
+POLISH_STEPS = 10  # the last ones, from t = 0.9: below, loudness and layout are settled
 SAME = 0.98  # cosine of two mels that nobody would call different
 
 
@@ -51,12 +51,18 @@ class Noise:
 class Painter:
     """Fills the windows of one job, in order; `found` keeps the noise of each.
 
-    `search` is what the noise is optimized through, `denoiser` what it is decoded with. `heard`
-    is what the last iteration made of its window, (batch, channels, frames), or empty.
+    `search` is what the noise is optimized through, `denoiser` what it is decoded with, `base`
+    what polishes that: the student's x_0, noised, goes down the last steps of its teacher, the
+    known frames put back at each. Optimized noise is no longer quite the noise that models know,
+    and its clips are poorer than random ones; polished they are richer, and nearer to what is
+    known. Levels, plans and melodies suffer, so where anything but a place is asked for it is
+    left out, unless `settings.polish` says otherwise. `heard` is what the last iteration made of
+    its window, (batch, channels, frames), or empty.
     """
 
     denoiser: Denoiser
     search: Denoiser
+    base: Denoiser | None = None
     schedule: Schedule
     scale: MelScale
     settings: Settings
@@ -87,7 +93,7 @@ class Painter:
             x_T = optimized.x_T
         self.found.append(x_T)
         with torch.no_grad():
-            canvas.fill(self._decoded(x_T), start)
+            canvas.fill(self._decoded(x_T, asked), start)
         return optimized
 
     def steps(self, count: int) -> Tensor:
@@ -129,12 +135,13 @@ class Painter:
             on_step=on_step,
         )
 
-    def _decoded(self, x_T: Tensor) -> Tensor:
-        """T steps a row, with the row's own noise: (batch, channels, frames)."""
+    def _decoded(self, x_T: Tensor, asked: Asked) -> Tensor:
+        """T steps a row, polished, with the row's own noise: (batch, channels, frames)."""
         ts = self.steps(self.settings.decode_steps)
-        rows = zip(x_T.split(1), self.noise.generators, strict=True)
-        decoded = [
-            decode_multistep(
+        rows = zip(x_T.split(1), asked.target.split(1), self.noise.generators, strict=True)
+        decoded = []
+        for row, known, generator in rows:
+            x_0 = decode_multistep(
                 self.denoiser,
                 self.schedule,
                 row,
@@ -142,9 +149,23 @@ class Painter:
                 gamma=self.settings.gamma,
                 generator=generator,
             )
-            for row, generator in rows
-        ]
+            decoded.append(self._polished(x_0, known, asked, generator))
         return torch.cat(decoded)
+
+    def _polished(
+        self, x_0: Tensor, known: Tensor, asked: Asked, generator: torch.Generator
+    ) -> Tensor:
+        steps = self._polish_steps(asked)
+        if self.base is None or not steps:
+            return x_0
+        ts = grid(self.schedule, BASE_STEPS)[-steps - 1 :]
+        eps = torch.randn(x_0.shape, generator=generator).to(x_0)
+        x_t = add_noise(self.schedule, x_0, eps, float(ts[0]))
+        return repaint(self.base, self.schedule, x_t, known, asked.pinned, ts, generator)
+
+    def _polish_steps(self, asked: Asked) -> int:
+        given = self.settings.polish
+        return given if given is not None else POLISH_STEPS * asked.place_alone
 
 
 def _part(on_step: OnStep | None, part: int, parts: int) -> OnStep | None:
@@ -155,101 +176,6 @@ def _part(on_step: OnStep | None, part: int, parts: int) -> OnStep | None:
     return lambda step: tell(
         OptStep(step.iteration + part * step.iterations, parts * step.iterations, step.loss)
     )
-
-
-class Asked:
-    """All that is asked of one window, as objectives of its starting noise."""
-
-    def __init__(
-        self, painter: Painter, canvas: Canvas, start: int, wanted: tuple[Term, ...]
-    ) -> None:
-        self._painter, self._canvas, self._start, self._wanted = painter, canvas, start, wanted
-        self._target, self._pinned = canvas.cut(start, painter.noise.shape[1])
-        self._made = canvas.made(start, painter.noise.shape[1])
-
-    @property
-    def anything(self) -> bool:
-        """Whether there is something to optimize for."""
-        return self._painter.place is not None or bool(self._wanted)
-
-    @property
-    def fitting_space(self) -> Literal["waves", "elements"]:
-        """Waves reach every control sooner and hold an overlap better, but a melody in waves is
-        a few bare tones where one in elements is music.
-        """
-        return "elements" if any(term.kind == "melody" for term in self._wanted) else "waves"
-
-    def objectives(self) -> list[Objective]:
-        """One an iteration: the same M = 1 surrogate; M = 1, 2, 4 (DITTO-2 section 5.3), but never
-        more than the T steps it will be decoded with; M = 1, then corrected; or M = T, as DITTO.
-        """
-        settings = self._painter.settings
-        K, T = settings.iterations, settings.decode_steps
-        if settings.surrogate in ("one", "full") or T == 1:
-            return [self._through(T if settings.surrogate == "full" else 1)] * K
-        if settings.surrogate == "corrected":
-            return [self._through(1)] * (K - K // 2) + [self._corrected(T)] * (K // 2)
-        many = {M: self._through(M) for M in {1, min(2, T), min(4, T)}}
-        later, last = 3 * K // 8, K // 8
-        return [many[1]] * (K - later - last) + [many[min(2, T)]] * later + [many[min(4, T)]] * last
-
-    def _through(self, M: int) -> Objective:
-        """Checkpointed a step, as in DITTO, when there are many."""
-        p = self._painter
-        ts = p.steps(M)
-
-        def denoiser(x_t: Tensor, t: Tensor) -> Tensor:
-            D_x: Tensor = checkpoint(p.search, x_t, t, use_reentrant=False)
-            return D_x
-
-        walk = denoiser if M > MOST_KEPT else p.search
-        return lambda x: self.loss(decode_multistep(walk, p.schedule, x, ts))
-
-    def _corrected(self, T: int) -> Objective:
-        """The loss after T steps, with the gradient that it has through the first alone.
-
-        A straight-through estimate. The later steps run forwards only, and every other time: in
-        between they are taken to change the same. The losses of ten outpaints ended 0.4 % higher.
-        """
-        p = self._painter
-        ts = p.steps(T)
-        changed: list[Tensor] = []  # by the later steps, for the next call
-
-        def objective(x: Tensor) -> Tensor:
-            first = p.search(x, ts[:1].to(x).expand(len(x)))
-            if changed:
-                return self.loss(first + changed.pop())
-            known = [first.detach()]
-            with torch.no_grad():
-                x_0 = decode_multistep(
-                    lambda x_t, t: known.pop() if known else p.search(x_t, t),
-                    p.schedule,
-                    x.detach(),
-                    ts,
-                )
-            changed.append((x_0 - first).detach())
-            return self.loss(first + changed[-1])
-
-        return objective
-
-    def loss(self, x_0: Tensor) -> Tensor:
-        """The weighted sum over all controls: (batch,)."""
-        self._painter.heard = x_0.detach()
-        place, mel = self._painter.place, self._painter.mel
-        total = x_0.new_zeros(len(x_0))
-        if place is not None:
-            level_is_drawn = any(term.kind == "intensity" for term in self._wanted)
-            hold = 0.0 if level_is_drawn else outpaint.HOLD
-            total = place.weight * outpaint.loss(x_0, self._target, self._pinned, hold)
-        if self._wanted:
-            made, head = self._made, self._canvas.head
-            drawn = self._canvas.drawn(x_0, self._start)
-            log_mel = self._painter.scale.restore(drawn[..., head + made.start : head + made.stop])
-            assert log_mel.shape[-2] == mel.channels, "features read this mel"
-            for term in self._wanted:
-                missing = (term.loss(log_mel, made) - term.enough).clamp(min=0)
-                total = total + term.weight * missing
-        return total
 
 
 def best_that_differ(losses: Tensor, mels: Tensor, count: int) -> list[int]:

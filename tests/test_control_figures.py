@@ -10,7 +10,7 @@ import torch
 
 from segue.export.evaluation import control_figures
 from segue.export.evaluation import control_targets as targets
-from segue.export.evaluation.baselines import crossfade, renoised
+from segue.export.evaluation.baselines import crossfade
 from segue.export.evaluation.control_figures import Clip
 from segue.export.evaluation.control_music import classes
 from segue.export.evaluation.control_sheet import Sheet
@@ -21,7 +21,6 @@ from segue.server.audio_file import Waveform
 from segue.server.clip import Clip as Known
 from segue.server.clip import Gap
 from segue.server.ditto.canvas import Canvas
-from segue.server.ditto.schedule import RectifiedFlow, grid
 from segue.server.framing import Frames
 
 RATE = 44100
@@ -80,23 +79,6 @@ def test_intervals() -> None:
     assert np.isnan(half)
     with pytest.raises(ValueError, match="nothing to take the mean of"):
         control_figures.interval([])
-
-
-def test_renoising_keeps_known_frames() -> None:
-    """Known frames come back to the bit; a network that always says 0.5 makes 0.5 of the rest."""
-    known = torch.randn(1, 4, 32, generator=torch.Generator().manual_seed(1))
-    pinned = torch.arange(32) < 10
-    schedule = RectifiedFlow()
-    made = renoised(
-        lambda x_t, t: 0 * x_t + 0.5,
-        schedule,
-        known,
-        pinned,
-        grid(schedule, 5),
-        torch.Generator().manual_seed(0),
-    )
-    assert torch.equal(made[..., pinned], known[..., pinned])
-    assert torch.allclose(made[..., ~pinned], torch.tensor(0.5), atol=1e-6)
 
 
 def laid(gap: Gap, samples: np.ndarray, head: int) -> Laid:

@@ -32,7 +32,7 @@ TORCH_LIVES_IN = (
     "segue.server.ditto",
     *(
         f"segue.server.{name}"
-        for name in ("engine", "framing", "painter", "render", "search", "wanted")
+        for name in ("asked", "engine", "framing", "painter", "render", "search", "wanted")
     ),
     "segue.export",
 )

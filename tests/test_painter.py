@@ -6,16 +6,17 @@ import pytest
 import torch
 from torch import Tensor
 
-from segue.presets.controls import Outpaint
+from segue.presets.controls import Inpaint, Loop, Outpaint, Place, Vary
 from segue.presets.vocabulary import Settings
 from segue.server import painter
+from segue.server.asked import Asked
 from segue.server.ditto.canvas import Canvas
 from segue.server.ditto.controls import outpaint
 from segue.server.ditto.ctm import decode_multistep
 from segue.server.ditto.mel import MelScale
 from segue.server.ditto.optimize import Optimized
-from segue.server.ditto.schedule import RectifiedFlow, even_grid
-from segue.server.painter import Asked, Noise, Painter
+from segue.server.ditto.schedule import RectifiedFlow, even_grid, grid
+from segue.server.painter import Noise, Painter
 from segue.server.wanted import Term
 
 SCHEDULE = RectifiedFlow()
@@ -90,6 +91,40 @@ def test_one_step_needs_no_correction() -> None:
     """All iterations look at the same, so that the best of them is one search's."""
     made, canvas = painting(Settings(iterations=4, decode_steps=1))
     assert len(set(Asked(made, canvas, 0, ()).objectives())) == 1
+
+
+@pytest.mark.parametrize(
+    ("place", "polish", "terms", "levels"),
+    [
+        (Outpaint(), None, 0, 10),
+        (Inpaint(), None, 0, 10),
+        (Loop(), None, 0, 10),
+        (Outpaint(), 0, 0, 0),
+        (Outpaint(), 3, 0, 3),
+        (Outpaint(), None, 1, 0),
+        (Outpaint(), 3, 1, 3),
+        (Vary(), None, 0, 0),
+        (None, None, 0, 0),
+    ],
+)
+def test_what_was_found_is_polished(
+    place: Place | None, polish: int | None, terms: int, levels: int
+) -> None:
+    """By the base's last steps of 20, where a place alone is asked for or the settings say so."""
+    made, canvas = painting(Settings(iterations=1, polish=polish))
+    made.place = place
+    asked: list[float] = []
+
+    def base(x_t: Tensor, t: Tensor) -> Tensor:
+        asked.append(float(t[0]))
+        return torch.full_like(x_t, 0.5)
+
+    made.base = base
+    term = Term(kind="level", weight=1.0, enough=0.0, loss=lambda mel, made: mel.sum(dim=(1, 2)))
+    made.window(canvas, 0, (term,) * terms, lambda: False)
+    each_row = grid(SCHEDULE, 20)[20 - levels : 20].float().tolist()
+    assert asked == pytest.approx(each_row * 2)
+    assert bool((canvas.mel[..., 90:] == 0.5).all()) is (levels > 0)
 
 
 @pytest.mark.parametrize(

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
-
 import numpy as np
 import torch
-from torch import Tensor
 
 from segue.export.evaluation.laid_out import Laid
 from segue.export.evaluation.real_audio import Stretch
 from segue.presets.vocabulary import Settings
 from segue.server import seam
 from segue.server.audio_file import Waveform
-from segue.server.ditto.ctm import Denoiser, jump
-from segue.server.ditto.schedule import Schedule, add_noise, grid
+from segue.server.ditto.repaint import repaint
+from segue.server.ditto.schedule import grid
 from segue.server.engine import Engine
 from segue.server.framing import audio_of
 
@@ -45,15 +42,16 @@ def renoise(
     The clip, and what was made from the canvas's start on: (samples, channels).
     """
     known, pinned = laid.canvas.cut(0, engine.network.config.frames)
-    x_0 = renoised(
+    made = repaint(
         engine.denoiser(settings),
         engine.schedule,
+        torch.randn(known.shape, generator=generator).to(known),
         known,
         pinned,
         grid(engine.schedule, RENOISING_STEPS),
         generator,
     )
-    laid.canvas.fill(x_0, 0)
+    laid.canvas.fill(torch.where(pinned, known, made), 0)
     mel, wave, gap = engine.scale.restore(laid.canvas.mel[0]), laid.clip.wave, laid.gap
     audio = audio_of(mel, engine.decode, engine.mel, wave.sample_rate, wave.channels)
     before = laid.clip.samples(gap.start - round(laid.frames.left * laid.frames.samples), gap.start)
@@ -61,31 +59,6 @@ def renoise(
     new = gap.stop - gap.start
     patch, fade = seam.fill(before, audio, behind, laid.lead, new, wave.sample_rate, carry=True)
     return laid.patched(patch, fade), audio
-
-
-@torch.no_grad()
-def renoised(
-    denoiser: Denoiser,
-    schedule: Schedule,
-    known: Tensor,
-    pinned: Tensor,
-    ts: Tensor,
-    generator: torch.Generator,
-) -> Tensor:
-    """Sample x_0 (batch, channels, frames), at every level the known frames noised in place.
-
-    RePaint (arXiv 2201.09865) with deterministic steps and without going back. pinned: (frames,),
-    where the result is exactly `known`.
-    """
-
-    def noise() -> Tensor:
-        return torch.randn(known.shape, generator=generator).to(known.device)
-
-    x_t = noise()
-    for t, s in pairwise(ts.tolist()):
-        x_t = torch.where(pinned, add_noise(schedule, known, noise(), t), x_t)
-        x_t = jump(denoiser, schedule, x_t, t, s)
-    return torch.where(pinned, known, x_t)
 
 
 def continued(laid: Laid, engine: Engine, stretch: Stretch) -> Waveform:

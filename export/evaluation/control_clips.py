@@ -95,7 +95,8 @@ class Studio:
             search = SearchNetwork(network) if engine.search else None
             twin = replace(engine, network=network, search=search, scale=scale.to(device))
             plain = Maker(engine=twin, weights=f"{sha256(path)} {decoder}")
-        ours = Maker(engine=engine, weights=f"{student} {decoder}")
+        polish = sha256(model / "base.safetensors") if engine.base else ""
+        ours = Maker(engine=engine, weights=f"{student} {decoder} {polish}")
         return cls(ours=ours, base=plain, folder=folder, seed=seed)
 
     def wav(self, task: str, method: str, number: int) -> Path:
@@ -168,9 +169,11 @@ class Studio:
 
 def _product(maker: Maker, request: Request, path: Path) -> Sheet:
     engine, heard = maker.engine, Listening(maker.engine.network)
-    result = replace(engine, network=heard).run(request, path, lambda progress: None)
+    base = Listening(engine.base) if engine.base else None
+    result = replace(engine, network=heard, base=base).run(request, path, lambda progress: None)
     laid = Laid.of(request, engine)
-    audio = engine.decode(engine.scale.restore(heard.said[0])) if request.region else None
+    said = base.said if base and base.said.numel() else heard.said
+    audio = engine.decode(engine.scale.restore(said[0])) if request.region else None
     error = laid.error(audio, engine) if audio is not None else None
     return Sheet.of(laid, result.taken_seconds, engine, error)
 
@@ -202,6 +205,7 @@ def plain_ditto() -> dict[str, Any]:
         "gamma": 0.0,
         "space": "elements",
         "learning_rate": DITTO_RATE,
+        "polish": 0,
     }
 
 
@@ -243,7 +247,7 @@ def original(studio: Studio, target: Target, settings: Settings, path: Path) -> 
     return Sheet.of(laid, 0.0, engine, None)
 
 
-UNCONTROLLED = Settings(iterations=1)
+UNCONTROLLED = Settings(iterations=1, polish=0)
 METHODS: Mapping[str, Callable[[Studio, Target, Settings, Path], Sheet]] = {
     "uncontrolled": ours,
     "ours": ours,

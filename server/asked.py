@@ -1,0 +1,124 @@
+"""What one window is optimized for: all that is asked of it, as objectives of its noise."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+import torch
+from torch import Tensor
+from torch.utils.checkpoint import checkpoint
+
+from segue.presets.controls import Inpaint, Loop, Outpaint
+from segue.server.ditto.canvas import Canvas
+from segue.server.ditto.controls import outpaint
+from segue.server.ditto.ctm import decode_multistep
+from segue.server.ditto.optimize import Objective
+from segue.server.wanted import Term
+
+if TYPE_CHECKING:
+    from segue.server.painter import Painter
+
+MOST_KEPT = 4  # steps whose activations fit in memory without checkpointing
+
+
+class Asked:
+    """All that is asked of one window.
+
+    `target` is the mel it has to match, (batch, channels, frames), `pinned` where, (frames,).
+    """
+
+    def __init__(
+        self, painter: Painter, canvas: Canvas, start: int, wanted: tuple[Term, ...]
+    ) -> None:
+        self._painter, self._canvas, self._start, self._wanted = painter, canvas, start, wanted
+        self.target, self.pinned = canvas.cut(start, painter.noise.shape[1])
+        self._made = canvas.made(start, painter.noise.shape[1])
+
+    @property
+    def anything(self) -> bool:
+        """Whether there is something to optimize for."""
+        return self._painter.place is not None or bool(self._wanted)
+
+    @property
+    def place_alone(self) -> bool:
+        """Whether new music is asked for, of whatever kind goes with what is known."""
+        return isinstance(self._painter.place, Outpaint | Inpaint | Loop) and not self._wanted
+
+    @property
+    def fitting_space(self) -> Literal["waves", "elements"]:
+        """Waves reach every control sooner and hold an overlap better, but a melody in waves is
+        a few bare tones where one in elements is music.
+        """
+        return "elements" if any(term.kind == "melody" for term in self._wanted) else "waves"
+
+    def objectives(self) -> list[Objective]:
+        """One an iteration: the same M = 1 surrogate; M = 1, 2, 4 (DITTO-2 section 5.3), but never
+        more than the T steps it will be decoded with; M = 1, then corrected; or M = T, as DITTO.
+        """
+        settings = self._painter.settings
+        K, T = settings.iterations, settings.decode_steps
+        if settings.surrogate in ("one", "full") or T == 1:
+            return [self._through(T if settings.surrogate == "full" else 1)] * K
+        if settings.surrogate == "corrected":
+            return [self._through(1)] * (K - K // 2) + [self._corrected(T)] * (K // 2)
+        many = {M: self._through(M) for M in {1, min(2, T), min(4, T)}}
+        later, last = 3 * K // 8, K // 8
+        return [many[1]] * (K - later - last) + [many[min(2, T)]] * later + [many[min(4, T)]] * last
+
+    def _through(self, M: int) -> Objective:
+        """Checkpointed a step, as in DITTO, when there are many."""
+        p = self._painter
+        ts = p.steps(M)
+
+        def denoiser(x_t: Tensor, t: Tensor) -> Tensor:
+            D_x: Tensor = checkpoint(p.search, x_t, t, use_reentrant=False)
+            return D_x
+
+        walk = denoiser if M > MOST_KEPT else p.search
+        return lambda x: self.loss(decode_multistep(walk, p.schedule, x, ts))
+
+    def _corrected(self, T: int) -> Objective:
+        """The loss after T steps, with the gradient that it has through the first alone.
+
+        A straight-through estimate. The later steps run forwards only, and every other time: in
+        between they are taken to change the same. The losses of ten outpaints ended 0.4 % higher.
+        """
+        p = self._painter
+        ts = p.steps(T)
+        changed: list[Tensor] = []  # by the later steps, for the next call
+
+        def objective(x: Tensor) -> Tensor:
+            first = p.search(x, ts[:1].to(x).expand(len(x)))
+            if changed:
+                return self.loss(first + changed.pop())
+            known = [first.detach()]
+            with torch.no_grad():
+                x_0 = decode_multistep(
+                    lambda x_t, t: known.pop() if known else p.search(x_t, t),
+                    p.schedule,
+                    x.detach(),
+                    ts,
+                )
+            changed.append((x_0 - first).detach())
+            return self.loss(first + changed[-1])
+
+        return objective
+
+    def loss(self, x_0: Tensor) -> Tensor:
+        """The weighted sum over all controls: (batch,)."""
+        self._painter.heard = x_0.detach()
+        place, mel = self._painter.place, self._painter.mel
+        total = x_0.new_zeros(len(x_0))
+        if place is not None:
+            level_is_drawn = any(term.kind == "intensity" for term in self._wanted)
+            hold = 0.0 if level_is_drawn else outpaint.HOLD
+            total = place.weight * outpaint.loss(x_0, self.target, self.pinned, hold)
+        if self._wanted:
+            made, head = self._made, self._canvas.head
+            drawn = self._canvas.drawn(x_0, self._start)
+            log_mel = self._painter.scale.restore(drawn[..., head + made.start : head + made.stop])
+            assert log_mel.shape[-2] == mel.channels, "features read this mel"
+            for term in self._wanted:
+                missing = (term.loss(log_mel, made) - term.enough).clamp(min=0)
+                total = total + term.weight * missing
+        return total
