@@ -20,9 +20,37 @@ START_SECONDS = 60.0  # a cold disk may need long; a warm one needs a second or 
 STOP_SECONDS = 10.0
 POLL_SECONDS = 0.2  # a blocking wait would keep Ctrl-C from being seen on Windows
 MAX_UNREAD_LINES = 1000  # a child that talks faster than this is read waits
+RESTART_SECONDS = 3.0  # at least, from one start of the spool to the next
+STEADY_SECONDS = 60.0  # having lived so long it was well: what kills it then is something new
+MAX_DEATHS = 5  # in a row; then it is left alone
 
 SERVER_READY = re.compile(r"http://\S+:\d+")
 BRIDGE_READY = re.compile(r"udp://\S+?:(\d+)")
+
+
+class Restarts:
+    """When a child that has died may start again; time is passed in."""
+
+    def __init__(self) -> None:
+        self._started = 0.0
+        self._deaths = 0
+        self._again_at: float | None = None
+
+    def started(self, now: float) -> None:
+        """It lives from now on."""
+        self._started, self._again_at = now, None
+
+    def died(self, now: float) -> bool:
+        """It has ended; whether it will be `due` once more."""
+        steady = now - self._started >= STEADY_SECONDS
+        self._deaths = 1 if steady else self._deaths + 1
+        if self._deaths < MAX_DEATHS:
+            self._again_at = max(now, self._started + RESTART_SECONDS)
+        return self._again_at is not None
+
+    def due(self, now: float) -> bool:
+        """Whether it is to be started now."""
+        return self._again_at is not None and now >= self._again_at
 
 
 class Pair:
@@ -31,7 +59,7 @@ class Pair:
     Port 0 takes any free one; `url` and `osc_port` say which it became. With None in place of
     the bridge's port the server is alone. What the children write to stderr goes to `log` (or to
     ours), what they print goes to `tell`. With `spool` a third child serves the user's folder of
-    orders, for scripts in DAWs that have no sockets.
+    orders, for scripts in DAWs that have no sockets; when it dies, `watch` starts it again.
     """
 
     def __init__(
@@ -50,6 +78,7 @@ class Pair:
         self._server_options, self._bridge_options = server_options, bridge_options
         self._log, self._tell, self._clock = log, tell, clock
         self._children: dict[str, subprocess.Popen[str]] = {}
+        self._restarts = Restarts()
         self._lines: Queue[tuple[str, str | None]] = Queue(MAX_UNREAD_LINES)
         self.url = ""
         self.osc_port = 0
@@ -64,7 +93,7 @@ class Pair:
                 self._start("bridge", "bridge", *where, *self._bridge_options)
                 self.osc_port = int(self._ready("bridge", BRIDGE_READY)[1])
                 if self._spool:
-                    self._start("spool", "spool", "--osc-port", str(self.osc_port))
+                    self._start_spool()
         except BaseException:
             self._stop()
             raise
@@ -85,7 +114,7 @@ class Pair:
             if line is not None:
                 self._tell(line)
             elif name == "spool":
-                self._tell(f"{self._ended(name).text}; scripts that need it get no answers")
+                self._tell(self._mourned())
             else:
                 return self._ended(name)
 
@@ -94,6 +123,17 @@ class Pair:
         for name, child in self._children.items():
             if child.poll() is not None:
                 raise self._ended(name)
+
+    def _start_spool(self) -> None:
+        self._start("spool", "spool", "--osc-port", str(self.osc_port))
+        self._restarts.started(self._clock())
+
+    def _mourned(self) -> str:
+        text = self._ended("spool").text
+        if self._restarts.died(self._clock()):
+            return f"{text}; it is started again"
+        again = f"segue spool --osc-port {self.osc_port}"
+        return f"{text}; scripts that need it get no answers until you start `{again}`"
 
     def _start(self, name: str, *arguments: str) -> None:
         # -P keeps files of the folder we happen to be in from shadowing modules.
@@ -130,6 +170,8 @@ class Pair:
 
     def _next(self, deadline: float | None = None) -> tuple[str, str | None]:
         while True:
+            if self._restarts.due(self._clock()):
+                self._start_spool()
             try:
                 return self._lines.get(timeout=POLL_SECONDS)
             except Empty:

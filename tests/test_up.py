@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -14,7 +15,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from segue.bridge.up import Pair
+from segue.bridge import up as module
+from segue.bridge.up import MAX_DEATHS, RESTART_SECONDS, STEADY_SECONDS, Pair, Restarts
 from segue.presets.vocabulary import Health, SegueError
 from tests.wire import until
 
@@ -79,24 +81,64 @@ def test_a_signal_stops_both(up: subprocess.Popen[str], number: signal.Signals) 
     assert free(osc_port)
 
 
+def spool_of(process: subprocess.Popen[str]) -> int:
+    """The process that serves the folder of orders; 0 while there is none."""
+    command = ["pgrep", "-P", str(process.pid), "-f", "main spool"]
+    return int(subprocess.run(command, capture_output=True, text=True).stdout or 0)
+
+
+def is_answered(spool: Path, name: str) -> None:
+    """Leave an order in the folder and wait until its answer lies beside it."""
+    until(spool.is_dir)
+    part = spool / f"{name}.part"
+    part.write_text(f"/segue/cancel\ts\t{name}\n")
+    part.rename(spool / f"{name}.order")
+    answers = spool / f"{name}.answers"
+    until(lambda: answers.exists() and "unknown-id" in answers.read_text(encoding="utf-8"))
+
+
+@pytest.mark.skipif(
+    shutil.which("pgrep") is None, reason="pgrep is missing: apt-get install procps"
+)
 def test_scripts_without_sockets_are_served(
     up: subprocess.Popen[str], runtime_folder: Path
 ) -> None:
-    """An order left in the spool is answered there; both go with `segue up`."""
-    announced(up)
-    spool = runtime_folder / "spool"
-    until(spool.is_dir)
-    part = spool / "nobody.part"
-    part.write_text("/segue/cancel\ts\tnobody\n")
-    part.rename(spool / "nobody.order")
-    answers = spool / "nobody.answers"
-    until(lambda: answers.exists() and "unknown-id" in answers.read_text(encoding="utf-8"))
+    """An order left in the spool is answered; once it was killed, by a new spool alone."""
+    osc_port, url = announced(up)
+    server = health(url).pid
+    is_answered(runtime_folder / "spool", "nobody")
+    first = spool_of(up)
+    os.kill(first, signal.SIGKILL)
+    is_answered(runtime_folder / "spool", "nobody-either")
+    assert spool_of(up) not in (0, first)
+    assert health(url).pid == server
+    assert not free(osc_port)
+
+
+def test_a_child_that_dies_may_start_again_now_and_then() -> None:
+    """Not sooner than some seconds after its last start; after some deaths in a row, never."""
+    lives = Restarts()
+    lives.started(10)
+    assert not lives.due(1000)
+    assert lives.died(11)
+    assert not lives.due(9.9 + RESTART_SECONDS)
+    assert lives.due(10 + RESTART_SECONDS)
+    lives.started(100)
+    assert lives.died(100 + STEADY_SECONDS)  # it was well: this is the first in a row
+    assert lives.due(100 + STEADY_SECONDS)
+    for _ in range(MAX_DEATHS - 2):
+        lives.started(200)
+        assert lives.died(201)
+    lives.started(300)
+    assert not lives.died(301)
+    assert not lives.due(1e9)
 
 
 def test_a_spool_that_cannot_be_ends_nothing_else(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """A file where its folder should be: that is said, and server and bridge go on."""
+    """A file where its folder should be: after some trials they go on without, and that is said."""
+    monkeypatch.setattr(module, "RESTART_SECONDS", 0)
     (tmp_path / "taken").touch()
     monkeypatch.setenv("SEGUE_SPOOL", str(tmp_path / "taken"))
     told: list[str] = []
@@ -115,7 +157,9 @@ def test_a_spool_that_cannot_be_ends_nothing_else(
             pair.watch()
         assert health(pair.url).pid
         assert not free(pair.osc_port)
-    assert "the spool has ended" in told[-1]
+    deaths = ["it is started again" in line for line in told if "the spool has ended" in line]
+    assert deaths == [True] * (MAX_DEATHS - 1) + [False]
+    assert f"until you start `segue spool --osc-port {pair.osc_port}`" in told[-1]
 
 
 def test_the_death_of_one_ends_the_other(tmp_path: Path, up: subprocess.Popen[str]) -> None:
