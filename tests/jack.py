@@ -25,9 +25,20 @@ def jack_server() -> Iterator[subprocess.Popen[bytes]]:
     name = f"segue-{os.getpid()}"
     before = {key: os.environ.get(key) for key in ("JACK_DEFAULT_SERVER", "JACK_NO_START_SERVER")}
     os.environ |= {"JACK_DEFAULT_SERVER": name, "JACK_NO_START_SERVER": "1"}
+    try:
+        with jackd() as server:
+            yield server
+    finally:
+        for key, value in before.items():
+            os.environ.pop(key) if value is None else os.environ.update({key: value})
+
+
+@contextmanager
+def jackd() -> Iterator[subprocess.Popen[bytes]]:
+    """Inside a `jack_server` that has ended: run it once more."""
     dummy = ["-d", "dummy", "-r", str(RATE), "-p", str(PERIOD)]
     server = subprocess.Popen(
-        ["jackd", "-r", "-n", name, *dummy],
+        ["jackd", "-r", "-n", os.environ["JACK_DEFAULT_SERVER"], *dummy],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
@@ -38,8 +49,6 @@ def jack_server() -> Iterator[subprocess.Popen[bytes]]:
     finally:
         server.terminate()
         server.wait(DEADLINE_SECONDS)
-        for key, value in before.items():
-            os.environ.pop(key) if value is None else os.environ.update({key: value})
 
 
 def until(done: Callable[[], object], problem: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import importlib.util
 import os
 import queue
 import signal
@@ -10,6 +11,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Awaitable, Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +27,7 @@ from segue.bridge.midi.playing import Playing
 from segue.presets.controls import Intensity, Loop, Melody
 from segue.presets.tempo import TempoMap
 from segue.presets.vocabulary import Code, Region, Request, SegueError
-from tests.jack import connect, jack_server
+from tests.jack import connect, jack_server, jackd, ports, until
 from tests.recorder import Recorder, serving
 
 WHEEL = ControllerMap(title="wheel", controls=(Bound(target="intensity", kind="cc", number=1),))
@@ -35,22 +37,19 @@ NOBODY = "http://127.0.0.1:9"
 class Keys:
     """A port that gives what a test puts into it."""
 
-    name = "Keys"
-    connected = True
-
     def __init__(self) -> None:
         self.waiting: list[tuple[float, bytes]] = []
-        self.changes = 0
+        self.change = ""
 
     def poll(self) -> list[tuple[float, bytes]]:
         """All of it, once."""
         taken, self.waiting = self.waiting, []
         return taken
 
-    def look(self, now: float) -> bool:
-        """As often as told."""
-        self.changes -= self.changes > 0
-        return self.changes > 0
+    def look(self, now: float) -> str:
+        """What is told, once."""
+        told, self.change = self.change, ""
+        return told
 
 
 class Ears:
@@ -231,8 +230,8 @@ def test_a_port_that_goes_and_a_clip_that_cannot_be_heard(tmp_path: Path) -> Non
 
     async def scenario(bench: Bench) -> None:
         bench.ears.problem = SegueError(Code.NOT_AUDIO, "cannot be listened to")
-        bench.keys.connected, bench.keys.changes = False, 2
-        await eventually(lambda: "Keys was unplugged" in bench.told)
+        bench.keys.change = "Keys has gone"
+        await eventually(lambda: "Keys has gone" in bench.told)
         await eventually(lambda: "cannot be listened to" in bench.told)
 
     with serving(tmp_path) as url:
@@ -372,6 +371,71 @@ def test_a_jack_that_dies_while_it_plays(tmp_path: Path) -> None:
             jack.terminate()
             command.says("the sound output has gone")
             assert command.stop() == 0
+
+
+WHEEL_ELSEWHERE = """
+import rtmidi
+out = rtmidi.MidiOut(rtmidi.API_UNIX_JACK, name="daw")
+out.open_virtual_port("out")
+while input():
+    out.send_message([0xB0, 1, 0])
+    out.send_message([0xB0, 1, 127])
+"""
+
+
+class Elsewhere:
+    """A controller in a process of its own: libjack frees a process's clients with their server."""
+
+    def __init__(self) -> None:
+        command = [sys.executable, "-c", WHEEL_ELSEWHERE]
+        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.DEVNULL)
+
+    def __enter__(self) -> Elsewhere:
+        until(lambda: "daw:out" in ports(), "the controller did not come")
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._process.kill()
+        self._process.communicate()
+
+    def turn(self) -> None:
+        """Move the wheel from one end to the other."""
+        assert self._process.stdin is not None
+        self._process.stdin.write(b"now\n")
+        self._process.stdin.flush()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("options", "name", "what_to_do"),
+    [
+        ((), "Segue:Segue", ": connect it again"),
+        (("--midi-port", "daw:out"), "daw:out", ""),
+    ],
+)
+def test_a_jack_that_ends_and_comes_back(
+    tmp_path: Path, options: tuple[str, ...], name: str, what_to_do: str
+) -> None:
+    """The port is said to have gone, and plays again in the new one without a new start."""
+    if importlib.util.find_spec("rtmidi") is None:
+        pytest.skip("python-rtmidi is missing: pip install 'segue[midi]'")
+    loop = tmp_path / "loop.wav"
+    soundfile.write(loop, [[0.1, 0.1]] * 8000, 8000)
+    with serving(tmp_path / "data") as url, jack_server() as jack, ExitStack() as stack:
+        stack.enter_context(Elsewhere())
+        options += ("--seconds", "0.5", "--server", url)
+        command = stack.enter_context(Command(str(loop), *options))
+        command.says("-1: made in")
+        jack.terminate()
+        assert command.says("gone") == f"{name} has gone"
+        stack.enter_context(jackd())
+        wheel = stack.enter_context(Elsewhere())
+        assert command.says("back") == f"{name} is back{what_to_do}"
+        if what_to_do:
+            connect("daw:out", name)
+        wheel.turn()
+        command.says("-2: made in")
+        assert command.stop() == 0
 
 
 @pytest.mark.parametrize(

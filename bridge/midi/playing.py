@@ -21,22 +21,12 @@ MAX_ACTIONS = 256  # that wait for the server; older ones would be out of date
 class Port(Protocol):
     """What is needed of `port.MidiPort`."""
 
-    @property
-    def name(self) -> str:
-        """As the system calls it."""
-        ...
-
-    @property
-    def connected(self) -> bool:
-        """Whether it is there."""
-        ...
-
     def poll(self) -> list[tuple[float, bytes]]:
         """Messages and when they came."""
         ...
 
-    def look(self, now: float) -> bool:
-        """Whether it has come or gone."""
+    def look(self, now: float) -> str:
+        """That it has come or gone, in words; empty when neither."""
         ...
 
 
@@ -121,8 +111,8 @@ class Playing:
                 self._do(self._session.receive(data, now))
             now = self._clock()
             self._do(self._session.tick(now))
-            if port.look(now):
-                self._tell(f"{port.name} {'is back' if port.connected else 'was unplugged'}")
+            if change := port.look(now):
+                self._tell(change)
             self._keep_time(now)
 
     def _keep_time(self, now: float) -> None:

@@ -9,16 +9,19 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from types import ModuleType
 from typing import Any
 
 from segue.bridge.midi.codec import MAX_SYSEX_BYTES
+from segue.bridge.midi.jack_watch import JackWatch
 from segue.presets.vocabulary import Code, SegueError
 
 CLIENT = "Segue"
 MAX_WAITING = 4096  # messages; at 31,250 baud a second brings 1,042 notes
 LOOK_SECONDS = 1.0  # how often names are looked at for what was plugged in or out
 NO_VIRTUAL = "WINDOWS_MM"
+JACK = "UNIX_JACK"
 
 
 def _rtmidi() -> ModuleType:
@@ -43,11 +46,10 @@ class MidiInputs:
     def __init__(self, only: str | None = None) -> None:
         self._rtmidi = _rtmidi()
         self._lists: dict[str, Any] = {}
+        self._jack: JackWatch | None = None
         for name, api in _systems(self._rtmidi, only).items():
-            try:
-                self._lists[name] = self._rtmidi.MidiIn(api, name=f"{CLIENT} looks")
-            except OSError:  # which RtMidiError is: this system is not there
-                continue
+            with suppress(OSError):  # which RtMidiError is: this system is not there
+                self._lists[name] = self._list(api)
         if not self._lists:
             text = "no MIDI here: start JACK, or load the kernel's sequencer (modprobe snd-seq)"
             raise SegueError(Code.UNSUPPORTED, text)
@@ -58,15 +60,20 @@ class MidiInputs:
 
     def close(self) -> None:
         """Let the systems go."""
-        for each in self._lists.values():
-            each.delete()
-        self._lists.clear()
+        for system in list(self._lists):
+            self._leave(system)
+
+    def ended(self, port: Any) -> bool:
+        """Whether the system of an open port has ended; the port itself just stays silent."""
+        return self._jack_gone and port.get_current_api() == self._rtmidi.API_UNIX_JACK
 
     def open(self, wanted: str, callback: Callable[[Any, Any], None]) -> tuple[Any, str]:
         """The open port whose name is `wanted`, else the first that holds it; and its name.
 
-        Raises SegueError with the names there are.
+        A JACK that has ended is looked for again; its port must be closed before. Raises
+        SegueError with the names there are.
         """
+        self._rejoin()
         for fits in (lambda name: name == wanted, lambda name: wanted.lower() in name.lower()):
             for system in self._lists:
                 for number, name in enumerate(self._of(system)):
@@ -78,6 +85,7 @@ class MidiInputs:
 
     def open_virtual(self, name: str, callback: Callable[[Any, Any], None]) -> Any:
         """A port that others connect to. Raises SegueError on Windows, which has none."""
+        self._rejoin()
         for system in self._lists:
             if system != NO_VIRTUAL:
                 return self._opened(system, callback, name)
@@ -85,10 +93,35 @@ class MidiInputs:
         text = f"--midi-port: Windows has no virtual ports; choose one of: {known}"
         raise SegueError(Code.UNSUPPORTED, text)
 
+    @property
+    def _jack_gone(self) -> bool:
+        return self._jack is not None and self._jack.gone
+
+    def _list(self, api: int) -> Any:
+        found = self._rtmidi.MidiIn(api, name=f"{CLIENT} looks")
+        if api == self._rtmidi.API_UNIX_JACK:
+            with suppress(AttributeError):  # not linked to libjack: whether it ends stays unknown
+                self._jack = JackWatch(self._rtmidi._rtmidi.__file__, f"{CLIENT} watches")
+        return found
+
+    def _rejoin(self) -> None:
+        if self._jack_gone:
+            self._leave(JACK)
+            with suppress(OSError):  # not yet
+                self._lists[JACK] = self._list(self._rtmidi.API_UNIX_JACK)
+
+    def _leave(self, system: str) -> None:
+        if system in self._lists:
+            self._lists.pop(system).delete()
+        if system == JACK and self._jack is not None:
+            self._jack.close()
+
     def _of(self, system: str) -> list[str]:
+        if system == JACK and self._jack_gone:
+            return []  # it would list what was there at the end
         try:
             return list(self._lists[system].get_ports())
-        except OSError:  # it has gone meanwhile, as JACK does
+        except OSError:
             return []
 
     def _opened(self, system: str, callback: Callable[[Any, Any], None], port: int | str) -> Any:
@@ -105,7 +138,7 @@ class MidiInputs:
 
 
 class MidiPort:
-    """One input, opened again when it was unplugged and comes back.
+    """One input, opened again when it was unplugged, or its JACK ended, and comes back.
 
     `wanted` is a name or a part of one; None makes a port of our own that others connect to.
     `wake` is called from MIDI's thread for each message; `poll` takes them in any other.
@@ -141,21 +174,21 @@ class MidiPort:
         """What has come since the last call: seconds of the clock, and one message's bytes."""
         return [self._waiting.popleft() for _ in range(len(self._waiting))]
 
-    def look(self, now: float) -> bool:
-        """Every LOOK_SECONDS, see whether the port is still there; True when that has changed."""
-        if self._wanted is None or now - self._looked < LOOK_SECONDS:
-            return False
+    def look(self, now: float) -> str:
+        """Every LOOK_SECONDS, see whether the port is there; what has changed, for the player."""
+        if now - self._looked < LOOK_SECONDS:
+            return ""
         self._looked = now
         if self.connected:
-            if self.name in self._inputs.names():
-                return False
+            if self._is_there():
+                return ""
             self._close()
-            return True
+            return f"{self.name} has gone"
         try:
             self._open()
         except SegueError:
-            return False
-        return True
+            return ""
+        return f"{self.name} is back" + (": connect it again" if self._wanted is None else "")
 
     def close(self) -> None:
         """Close the port and forget what waits."""
@@ -168,6 +201,11 @@ class MidiPort:
             self._midi = self._inputs.open_virtual(CLIENT, self._arrived)
         else:
             self._midi, self.name = self._inputs.open(self._wanted, self._arrived)
+
+    def _is_there(self) -> bool:
+        if self._inputs.ended(self._midi):
+            return False
+        return self._wanted is None or self.name in self._inputs.names()
 
     def _close(self) -> None:
         if self._midi is not None:
