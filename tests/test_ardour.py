@@ -31,6 +31,7 @@ SECONDS = 10
 OUT = 64  # samples that Ardour fades out at a region's end
 CONTINUE, INPAINT, VARY, CANCEL = 3, 4, 5, 6  # 1 and 2 are taken
 TRACKS = {"Gitarre": (2, 48_001), "Baß": (1, 1_000_002)}  # channels, and where its region begins
+TAPE_FIRST = 3_000_003  # of a third track, which only the last test has to do with
 SEGUE = """
 import sys
 from pathlib import Path
@@ -127,6 +128,17 @@ def _music(folder: Path) -> dict[str, Path]:
     return paths
 
 
+def _tape(folder: Path, rate: int) -> Path:
+    """Noise in a file that says it has this rate; always the same samples.
+
+    In a folder of its own: Ardour looks there for all its files, and two of a name confuse it.
+    """
+    (folder / "tapes").mkdir(exist_ok=True)
+    noise = np.random.default_rng(5).normal(0, 0.1, SECONDS * RATE).astype(np.float32)
+    soundfile.write(folder / "tapes" / "tape.wav", noise, rate, subtype="FLOAT")
+    return folder / "tapes" / "tape.wav"
+
+
 def _add(ardour: Ardour, track: str, path: Path) -> None:
     """A track with a region of all of a file."""
     channels, position = TRACKS[track]
@@ -138,6 +150,17 @@ def _add(ardour: Ardour, track: str, path: Path) -> None:
             ARDOUR.SrcQuality.SrcBest, ARDOUR.MidiTrackNameSource.SMFTrackName,
             ARDOUR.MidiTempoMapDisposition.SMFTempoIgnore, Temporal.timepos_t ({position}),
             ARDOUR.PluginInfo (), Session:route_by_name ("{track}"):to_track (), false)""")
+
+
+def _embed(ardour: Ardour, track: str, position: int, path: Path) -> None:
+    """A mono track with a region of a file that stays where it is."""
+    ardour.lua(f"""
+        Session:new_audio_track (1, 2, nil, 1, "{track}",
+            ARDOUR.PresentationInfo.max_order, ARDOUR.TrackMode.Normal, true)
+        local files = C.StringVector () files:push_back ({quoted(path)})
+        Editor:do_embed (files, Editing.ImportDistinctFiles, Editing.ImportAsTrack,
+            Temporal.timepos_t ({position}), ARDOUR.PluginInfo (),
+            Session:route_by_name ("{track}"):to_track ())""")
 
 
 def _fill(ardour: Ardour, music: dict[str, Path]) -> None:
@@ -172,6 +195,7 @@ def studio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Studio]:
             try:
                 with ardour:
                     _fill(ardour, _music(folder))
+                    _embed(ardour, "Tape", TAPE_FIRST, _tape(folder, RATE))
                     yield Studio(ardour, engine, url, folder)
             finally:
                 segue.send_signal(signal.SIGTERM)
@@ -452,3 +476,27 @@ def test_a_session_that_was_closed_meanwhile(studio: Studio) -> None:
         assert studio.regions("AI") == [kept[1]]
         assert not (ardour.session.parent / "segue-orders.txt").exists()
         ardour.quit()
+
+
+def test_a_file_embedded_at_another_rate(studio: Studio) -> None:
+    """Ardour plays it sample for sample at the session's rate, and so higher than it was: what is
+    heard is what is continued, at its pitch and length."""
+    _tape(studio.folder, 44_100)  # in place of the one that was embedded without a warning
+    with studio.ardour:
+        studio.select("Tape")
+        studio.ardour.act(CONTINUE)
+        (overlay,) = studio.placed("AI 2")
+        (tape,) = studio.regions("Tape")
+        asked = studio.engine.requests[-1]
+        clip = soundfile.read(studio.folder / "server" / "results" / f"{asked.id}.wav")[0]
+        tracks = ("Tape", "AI 2")
+        sound, more = (heard(studio, each, TAPE_FIRST, len(clip))[:, 0] for each in tracks)
+        studio.ardour.quit()
+    assert soundfile.info(tape[4]).samplerate == 44_100
+    assert tape[:2] == [str(TAPE_FIRST), str(SECONDS * RATE)]
+    assert asked.region is not None
+    assert (asked.region.start_seconds, asked.region.length_seconds) == (0, SECONDS)
+    samples = soundfile.read(tape[4], dtype="float32")[0]
+    np.testing.assert_allclose(sound[OUT : len(samples) - OUT], samples[OUT:-OUT], atol=1e-6)
+    np.testing.assert_allclose((sound + more)[:-OUT], clip[:-OUT], atol=1e-6)
+    assert int(overlay[0]) == TAPE_FIRST + SECONDS * RATE - round(FADE_SECONDS * RATE)
