@@ -376,6 +376,40 @@ def test_takes_and_neighbours(studio: Studio) -> None:
     studio.ardour.lua(f"{fader} (1.0, PBD.GroupControlDisposition.NoGroup)")
 
 
+def test_trim_counts_like_the_fader(studio: Studio) -> None:
+    """What is laid is as loud as the region is after its trim; a curve of the trim is followed,
+    from where the fader stands."""
+    controls = """
+        local alone = PBD.GroupControlDisposition.NoGroup
+        local track = Session:route_by_name ("Gitarre"):to_track ()
+        local trim, fader = track:trim_control (), track:gain_control ()"""
+    studio.ardour.lua(f"{controls} trim:set_value (0.5, alone)")
+    studio.select("Gitarre")
+    studio.ardour.act(CONTINUE)
+    studio.placed("AI")
+    gain = f"for r in {_playlist('AI')}:region_list ():iter () do"
+    gain += " say (r:to_audioregion ():scale_amplitude ()) end"
+    assert studio.ardour.lua(gain) == ["0.5"]
+    studio.undo()
+    end = TRACKS["Gitarre"][1] + SECONDS * RATE
+    studio.ardour.lua(f"""{controls}
+        trim:alist ():add (Temporal.timepos_t ({end}), 1, false, true)
+        trim:alist ():add (Temporal.timepos_t ({end + 4 * RATE}), 0.25, false, true)
+        trim:set_automation_state (ARDOUR.AutoState.Play)
+        fader:set_value (0.5, alone)""")
+    studio.ardour.act(CONTINUE)
+    studio.placed("AI")
+    (curve,) = (c for c in studio.engine.requests[-1].controls if isinstance(c, Intensity))
+    levels = dict(curve.points)
+    assert [levels[time] for time in (0, 4, 8)] == pytest.approx([-6.02, -18.06, -18.06], abs=0.01)
+    assert studio.ardour.lua(gain) == ["1.0"]
+    studio.undo()
+    studio.ardour.lua(f"""{controls}
+        trim:set_automation_state (ARDOUR.AutoState.Off)
+        trim:set_value (1, alone)
+        fader:set_value (1, alone)""")
+
+
 def test_nothing_selected(studio: Studio) -> None:
     """A range above the timeline says what to do, no dialog."""
     studio.ardour.lua("Editor:get_selection ():clear_all ()")

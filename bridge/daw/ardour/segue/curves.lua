@@ -59,20 +59,37 @@ function curves.bars_after (sample, bars)
 	return sample + map:sample_at_beats (later) - map:sample_at_beats (now)
 end
 
--- (seconds, dB) of the fader's automation, nil where there is none; 0 dB is the region's level.
-function curves.gain (track, from, to)
-	local control = track:gain_control ()
+local function follows (control)
 	local list = control:alist ()
-	if list:isnil () or list:size () == 0
-		or control:automation_state () == ARDOUR.AutoState.Off then
+	return not list:isnil () and list:size () > 0
+		and control:automation_state () ~= ARDOUR.AutoState.Off
+end
+
+local function levels_of (track)
+	return { track:trim_control (), track:gain_control () }
+end
+
+-- The factor by which trim and fader change what a track plays: now, or at a sample if automated.
+function curves.level (track, sample)
+	local level = 1
+	for _, control in ipairs (levels_of (track)) do
+		level = level * (sample and follows (control) and control:alist ():eval (at (sample))
+			or control:get_value ())
+	end
+	return level
+end
+
+-- (seconds, dB) where trim or fader are automated, else nil; 0 dB is the region's level.
+function curves.gain (track, from, to)
+	if not follows (track:trim_control ()) and not follows (track:gain_control ()) then
 		return nil
 	end
 	local rate, rows = Session:nominal_sample_rate (), {}
 	local count = math.ceil ((to - from) / (STEP_SECONDS * rate))
 	for i = 0, count do
 		local sample = math.min (from + i * STEP_SECONDS * rate, to)
-		local gain = list:eval (at (sample))
-		local db = gain > 0 and 20 * math.log (gain, 10) or LOWEST_DB
+		local level = curves.level (track, sample)
+		local db = level > 0 and 20 * math.log (level, 10) or LOWEST_DB
 		rows[#rows + 1] = { (sample - from) / rate, math.max (LOWEST_DB, math.min (HIGHEST_DB, db)) }
 	end
 	return rows

@@ -62,7 +62,7 @@ local function lines_of (order, path, track, rate)
 	local gains = order.kind == "continue" and curves.gain (track, order.from, order.to)
 	if gains then
 		add_rows (lines, order.id, "intensity", gains)
-		order.fader = 1 -- the music itself follows the automation
+		order.fader = 1 -- the music itself follows trim and fader
 	end
 	ask (lines, order, path, rate)
 	return lines
@@ -85,7 +85,7 @@ local function order (kind)
 		id = new_id (), kind = kind, region = region:name (),
 		position = first, length = (last - first) / rate, from = from, to = to,
 		inputs = track:n_inputs ():n_audio (), outputs = track:n_outputs ():n_audio (),
-		time = os.time (), fader = track:gain_control ():get_value (),
+		time = os.time (), fader = curves.level (track),
 	}
 	local channels = region:to_audioregion ():n_channels ()
 	local path = heard (new.id .. ".wav", track, channels, first, last)
