@@ -8,6 +8,7 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from itertools import takewhile
 
 import pytest
 
@@ -61,18 +62,35 @@ def until(done: Callable[[], object], problem: str) -> None:
 
 def ports(start: str = "") -> list[str]:
     """The server's ports whose names start so, in order; none while it is not there."""
-    listed = subprocess.run(["jack_lsp"], capture_output=True, text=True)
-    names = listed.stdout.splitlines() if listed.returncode == 0 else []
-    return sorted(name for name in names if name.startswith(start))
+    return sorted(name for name in _listed() if name.startswith(start))
 
 
 def connect(source: str, target: str) -> None:
-    """Connect two ports, when both are there."""
-    until(lambda: {source, target} <= set(ports()), f"no ports {source} and {target}")
-    subprocess.run(["jack_connect", source, target], check=True, capture_output=True)
+    """Connect two ports as soon as JACK does: it lists them before their clients are active."""
+    _try(lambda: target in _partners(source), "jack_connect", source, target)
 
 
 def disconnect(source: str, target: str) -> None:
     """Part two ports, when both are there."""
     until(lambda: {source, target} <= set(ports()), f"no ports {source} and {target}")
-    subprocess.run(["jack_disconnect", source, target], check=True, capture_output=True)
+    _try(lambda: target not in _partners(source), "jack_disconnect", source, target)
+
+
+def _try(done: Callable[[], bool], command: str, source: str, target: str) -> None:
+    def tried() -> bool:
+        subprocess.run([command, source, target], capture_output=True)
+        return done()
+
+    until(tried, f"{command} {source} {target} did nothing; there are {_listed('-c')}")
+
+
+def _partners(port: str) -> list[str]:
+    """What a port is connected with."""
+    lines = _listed("-c")
+    below = lines[lines.index(port) + 1 :] if port in lines else []
+    return [line.strip() for line in takewhile(lambda line: line.startswith("   "), below)]
+
+
+def _listed(*options: str) -> list[str]:
+    listed = subprocess.run(["jack_lsp", *options], capture_output=True, text=True)
+    return listed.stdout.splitlines() if listed.returncode == 0 else []
