@@ -7,7 +7,6 @@ from collections import OrderedDict
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass, field, replace
-from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -31,18 +30,18 @@ from segue.presets.vocabulary import (
 from segue.server.audio_file import Waveform, cut_off_db, read_region, write_wav
 from segue.server.clip import Clip, lay_out
 from segue.server.clip_files import write_clips
+from segue.server.decoder_twin import hearing_clap, sketch
 from segue.server.ditto.clap import ClapBackend
 from segue.server.ditto.ctm import Denoiser
-from segue.server.ditto.decoder import Decoder
 from segue.server.ditto.mel import MelConfig, MelScale
 from segue.server.ditto.network import Network, conditioned
 from segue.server.ditto.onnx_decoder import OnnxDecoder
 from segue.server.ditto.schedule import RectifiedFlow
 from segue.server.ditto.search_network import SearchNetwork
 from segue.server.ditto.weights import (
+    Generator,
     check_decodable,
     check_manifest,
-    load_decoder,
     load_generator,
 )
 from segue.server.painter import Noise, Painter, best_that_differ
@@ -90,19 +89,19 @@ class Engine:
         weights = folder / "generator.safetensors"
         network, scale = load_generator(weights)
         check_decodable(weights, network, MelConfig())
+        base = _base(folder / "base.safetensors", network, scale)
         network = network.to(device)
-        teacher = folder / "base.safetensors"
         return cls(
             model=model,
             device=device_name(device),
             torch_device=device,
             network=network,
             search=SearchNetwork(network),
-            base=load_generator(teacher)[0].to(device) if teacher.is_file() else None,
+            base=base.to(device) if base else None,
             scale=scale.to(device),
             decode=OnnxDecoder(folder / "decoder.onnx"),
-            sketch=_sketch(folder / "decoder.safetensors", device),
-            clap=_clap(clap, folder / "decoder.safetensors", device) if clap else None,
+            sketch=sketch(folder / "decoder.safetensors", device),
+            clap=hearing_clap(clap, folder / "decoder.safetensors", device) if clap else None,
         )
 
     def warm(self) -> None:
@@ -252,35 +251,16 @@ def _cut_off(waves: list[Waveform]) -> tuple[str, ...]:
     return (f"{text}: export the region softer, or as 32-bit float",)
 
 
-def _sketch(decoder: Path, device: torch.device) -> Callable[[Tensor], np.ndarray] | None:
-    """The decoder's network without Griffin-Lim, where the model has it in torch.
-
-    It is loaded when the first preview is asked for.
-    """
-    if not decoder.is_file():
+def _base(path: Path, student: Generator, scale: MelScale) -> Generator | None:
+    """The model's teacher, if it has it. Raises SegueError when it is another's."""
+    if not path.is_file():
         return None
-
-    @cache
-    def network() -> Decoder:
-        loaded = load_decoder(decoder).to(device).requires_grad_(False)
-        loaded.config = replace(loaded.config, griffin_lim=0)
-        return loaded
-
-    @torch.no_grad()
-    def decode(mel: Tensor) -> np.ndarray:
-        stereo: np.ndarray = network()(mel[None])[0].T.cpu().numpy()
-        return stereo
-
-    return decode
-
-
-def _clap(folder: Path, decoder: Path, device: torch.device) -> ClapBackend:
-    """A CLAP that hears mels through the model's own decoder, which must be there in torch."""
-    if not decoder.is_file():
-        text = f"a CLAP hears audio, and there is no {decoder} to make it with in torch"
-        raise SegueError(Code.NO_MODEL, f"{text}: export the model with its decoder")
-    twin = load_decoder(decoder).to(device).requires_grad_(False)
-    return ClapBackend.load(folder, twin).to(device)
+    base, its_scale = load_generator(path)
+    alike = torch.equal(its_scale.mean, scale.mean) and torch.equal(its_scale.std, scale.std)
+    if not alike or replace(base.config, guided=student.config.guided) != student.config:
+        text = f"{path} is not what the generator beside it was distilled from"
+        raise SegueError(Code.NO_MODEL, f"{text}: export again with its --teacher, or without")
+    return base
 
 
 def device_name(device: torch.device) -> str:

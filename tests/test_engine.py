@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,9 +11,12 @@ import numpy as np
 import pytest
 import soundfile
 
-from segue.presets.vocabulary import Code, Progress, SegueError, State
+from segue.presets.vocabulary import Code, Progress, Request, SegueError, State
+from segue.server.ditto.mel import MelScale
+from segue.server.ditto.network import NetworkConfig
+from segue.server.ditto.weights import save_generator, write_manifest
 from segue.server.engine import Engine
-from tests.tiny import quick_request
+from tests.tiny import NETWORK, SCALE, STUDENT, quick_request, random_network
 
 FADE_SECONDS = 0.2
 RNG = np.random.default_rng(0)
@@ -101,6 +106,48 @@ def test_an_unknown_tag_names_those_there_are(engine: Engine, tmp_path: Path) ->
     with pytest.raises(SegueError, match=r"knows no tag 'kazoo'; it knows: calm, drums, piano"):
         engine.run(plain.model_copy(update={"settings": settings}), tmp_path / "out.wav", ignore)
     assert not (tmp_path / "out.wav").exists()
+
+
+def polished(request: Request, steps: int | None) -> Request:
+    """The same with that much polish."""
+    settings = request.settings.model_copy(update={"polish": steps})
+    return request.model_copy(update={"settings": settings})
+
+
+def test_the_base_model_polishes(engine: Engine, tiny_model: Path, tmp_path: Path) -> None:
+    """A continuation is another with it, the same one each time; without it none can be asked."""
+    folder = Path(shutil.copytree(tiny_model, tmp_path / "model"))
+    teacher = random_network(1, replace(STUDENT, guided=False))
+    save_generator(folder / "base.safetensors", teacher, SCALE, {})
+    write_manifest(folder)
+    request = quick_request(write_music(tmp_path / "in.wav", 44100, 2, "PCM_16"), 2.0, 2.0)
+    made = []
+    for i, steps in enumerate((None, 10, 0)):
+        Engine.load(str(folder)).run(polished(request, steps), tmp_path / f"{i}.wav", ignore)
+        made.append(soundfile.read(tmp_path / f"{i}.wav")[0])
+    assert np.array_equal(made[0], made[1])
+    assert not np.array_equal(made[1], made[2])
+    with pytest.raises(SegueError, match=r"base\.safetensors, which is not there: leave"):
+        engine.run(polished(request, 10), tmp_path / "out.wav", ignore)
+    assert not (tmp_path / "out.wav").exists()
+
+
+@pytest.mark.parametrize(
+    ("config", "scale"),
+    [
+        (NETWORK, SCALE),
+        (replace(STUDENT, guided=False), MelScale(SCALE.mean + 1, SCALE.std)),
+    ],
+)
+def test_another_models_base_is_refused(
+    tiny_model: Path, tmp_path: Path, config: NetworkConfig, scale: MelScale
+) -> None:
+    """One that knows other tags, or other mels."""
+    folder = Path(shutil.copytree(tiny_model, tmp_path / "model"))
+    save_generator(folder / "base.safetensors", random_network(1, config), scale, {})
+    write_manifest(folder)
+    with pytest.raises(SegueError, match=r"not what the generator beside it was distilled from"):
+        Engine.load(str(folder))
 
 
 def test_other_jobs_in_between_change_nothing(engine: Engine, tmp_path: Path) -> None:

@@ -32,7 +32,16 @@ TORCH_LIVES_IN = (
     "segue.server.ditto",
     *(
         f"segue.server.{name}"
-        for name in ("asked", "engine", "framing", "painter", "render", "search", "wanted")
+        for name in (
+            "asked",
+            "decoder_twin",
+            "engine",
+            "framing",
+            "painter",
+            "render",
+            "search",
+            "wanted",
+        )
     ),
     "segue.export",
 )
