@@ -161,7 +161,8 @@ class Painter:
         ts = grid(self.schedule, BASE_STEPS)[-steps - 1 :]
         eps = torch.randn(x_0.shape, generator=generator).to(x_0)
         x_t = add_noise(self.schedule, x_0, eps, float(ts[0]))
-        return repaint(self.base, self.schedule, x_t, known, asked.pinned, ts, generator)
+        pinned = asked.pinned & (not isinstance(self.place, Vary))  # or it would not be varied
+        return repaint(self.base, self.schedule, x_t, known, pinned, ts, generator)
 
     def _polish_steps(self, asked: Asked) -> int:
         given = self.settings.polish

@@ -104,6 +104,7 @@ def test_one_step_needs_no_correction() -> None:
         (Outpaint(), None, 1, 0),
         (Outpaint(), 3, 1, 3),
         (Vary(), None, 0, 0),
+        (Vary(), 3, 0, 3),
         (None, None, 0, 0),
     ],
 )
