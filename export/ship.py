@@ -23,6 +23,7 @@ from segue.server.ditto.onnx_decoder import INPUT, OUTPUT, OnnxDecoder
 from segue.server.ditto.schedule import RectifiedFlow
 from segue.server.ditto.weights import (
     check_decodable,
+    check_teacher,
     load_decoder,
     load_generator,
     read_notes,
@@ -49,7 +50,8 @@ def ship(
 ) -> dict[str, float]:
     """Write generator, ONNX decoder and manifest into `folder`, and what training goes on from.
 
-    The latter is the decoder's weights, and the base model's if `teacher` is given.
+    The latter is the decoder's weights, and the base model's if `teacher` is given, which also
+    polishes clips.
     `griffin_lim` iterations instead of the decoder's own number refine its phases; more sound
     better and take longer. `preview` adds one step of the generator as ONNX, for other runtimes.
 
@@ -64,6 +66,10 @@ def ship(
     if teacher is not None:
         sources["base.safetensors"] = teacher
     loaded = {name: (*load_generator(path), read_notes(path)) for name, path in sources.items()}
+    student, scale, _ = loaded["generator.safetensors"]
+    if teacher is not None:
+        base, its_scale, _ = loaded["base.safetensors"]
+        check_teacher(teacher, base, its_scale, student, scale)
     model = load_decoder(decoder)
     for name, path in sources.items():
         check_decodable(path, loaded[name][0], model.mel)

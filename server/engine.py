@@ -42,6 +42,7 @@ from segue.server.ditto.weights import (
     Generator,
     check_decodable,
     check_manifest,
+    check_teacher,
     load_generator,
 )
 from segue.server.painter import Noise, Painter, best_that_differ
@@ -256,10 +257,7 @@ def _base(path: Path, student: Generator, scale: MelScale) -> Generator | None:
     if not path.is_file():
         return None
     base, its_scale = load_generator(path)
-    alike = torch.equal(its_scale.mean, scale.mean) and torch.equal(its_scale.std, scale.std)
-    if not alike or replace(base.config, guided=student.config.guided) != student.config:
-        text = f"{path} is not what the generator beside it was distilled from"
-        raise SegueError(Code.NO_MODEL, f"{text}: export again with its --teacher, or without")
+    check_teacher(path, base, its_scale, student, scale)
     return base
 
 

@@ -146,7 +146,9 @@ def test_another_models_base_is_refused(
     folder = Path(shutil.copytree(tiny_model, tmp_path / "model"))
     save_generator(folder / "base.safetensors", random_network(1, config), scale, {})
     write_manifest(folder)
-    with pytest.raises(SegueError, match=r"not what the generator beside it was distilled from"):
+    with pytest.raises(
+        SegueError, match=r"not what the generator was distilled from: export with its"
+    ):
         Engine.load(str(folder))
 
 

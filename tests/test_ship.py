@@ -184,6 +184,19 @@ def test_a_generator_that_differs_is_not_shipped(tmp_path: Path, quick_export: N
     assert not (tmp_path / "out" / "manifest.json").exists()
 
 
+def test_another_models_teacher_is_not_shipped(tmp_path: Path, quick_export: None) -> None:
+    """Nothing is written; the teacher that the generator comes from goes along."""
+    student = conditioned_network()
+    weights, out, teacher = save_weights(tmp_path, student), tmp_path / "out", tmp_path / "base"
+    save_generator(teacher, SegueSmall(NETWORK), SCALE, {})
+    with pytest.raises(SegueError, match=r"base is not what the generator was distilled from"):
+        ship(*weights, out, teacher=teacher)
+    assert not out.exists()
+    save_generator(teacher, SegueSmall(replace(student.config, guided=False)), SCALE, {})
+    ship(*weights, out, teacher=teacher)
+    assert "base.safetensors" in check_manifest(out)["sha256"]  # type: ignore[operator]
+
+
 def test_onnx_and_safetensors_hold_the_same_weights(tmp_path: Path, half_file: Path) -> None:
     """Saving as float16 and loading again changes nothing that goes to ONNX."""
     save_decoder(tmp_path / "decoder.safetensors", half_decoder(), {}, torch.float16)

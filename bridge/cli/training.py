@@ -169,7 +169,7 @@ def export(
         TRAIN / "decoder" / "decoder.safetensors"
     ),
     teacher: Annotated[
-        Path | None, typer.Option(help="The base model, to keep it for further distillation.")
+        Path | None, typer.Option(help="The base model: it polishes, and can be trained on.")
     ] = None,
     griffin_lim: Annotated[
         int | None,

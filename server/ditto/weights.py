@@ -117,6 +117,16 @@ def check_decodable(path: Path, model: Generator, mel: MelConfig) -> None:
         raise SegueError(Code.NO_MODEL, f"{text} {mel.channels} only; {advice}")
 
 
+def check_teacher(
+    path: Path, base: Generator, its_scale: MelScale, student: Generator, scale: MelScale
+) -> None:
+    """Raises SegueError(NO_MODEL) when the base model in `path` is not the student's teacher."""
+    alike = torch.equal(its_scale.mean, scale.mean) and torch.equal(its_scale.std, scale.std)
+    if not alike or replace(base.config, guided=student.config.guided) != student.config:
+        text = f"{path} is not what the generator was distilled from"
+        raise SegueError(Code.NO_MODEL, f"{text}: export with its --teacher, or without")
+
+
 def read_notes(path: Path) -> dict[str, str]:
     """What the training left in a weights file about itself. Raises SegueError(NO_MODEL)."""
     with refusing(path):
