@@ -139,12 +139,25 @@ def _tape(folder: Path, rate: int) -> Path:
     return folder / "tapes" / "tape.wav"
 
 
-def _add(ardour: Ardour, track: str, path: Path) -> None:
-    """A track with a region of all of a file."""
-    channels, position = TRACKS[track]
-    ardour.lua(f"""
-        Session:new_audio_track ({channels}, 2, nil, 1, "{track}",
+def _create(session: Path, rate: int, home: Path, tracks: dict[str, int]) -> None:
+    """A session with tracks, by name and channels.
+
+    Without JACK: Ardour asks it from two threads at once when a track is new, and may lose it.
+    """
+    made = "".join(
+        f"""s:new_audio_track ({channels}, 2, nil, 1, "{track}",
             ARDOUR.PresentationInfo.max_order, ARDOUR.TrackMode.Normal, true)
+        """
+        for track, channels in tracks.items()
+    )
+    new = f'local s = create_session ({quoted(session)}, "song", {rate})'
+    headless(f'{new} {made} s:save_state ("")', home)
+
+
+def _add(ardour: Ardour, track: str, path: Path) -> None:
+    """A region of all of a file."""
+    position = TRACKS[track][1]
+    ardour.lua(f"""
         local files = C.StringVector () files:push_back ({quoted(path)})
         Editor:do_import (files, Editing.ImportDistinctFiles, Editing.ImportAsTrack,
             ARDOUR.SrcQuality.SrcBest, ARDOUR.MidiTrackNameSource.SMFTrackName,
@@ -153,10 +166,8 @@ def _add(ardour: Ardour, track: str, path: Path) -> None:
 
 
 def _embed(ardour: Ardour, track: str, position: int, path: Path) -> None:
-    """A mono track with a region of a file that stays where it is."""
+    """A region of a file that stays where it is."""
     ardour.lua(f"""
-        Session:new_audio_track (1, 2, nil, 1, "{track}",
-            ARDOUR.PresentationInfo.max_order, ARDOUR.TrackMode.Normal, true)
         local files = C.StringVector () files:push_back ({quoted(path)})
         Editor:do_embed (files, Editing.ImportDistinctFiles, Editing.ImportAsTrack,
             Temporal.timepos_t ({position}), ARDOUR.PluginInfo (),
@@ -164,7 +175,7 @@ def _embed(ardour: Ardour, track: str, position: int, path: Path) -> None:
 
 
 def _fill(ardour: Ardour, music: dict[str, Path]) -> None:
-    """Tracks with a region each; the bass's fader dips 20 dB four seconds after its end."""
+    """A region each; the bass's fader dips 20 dB four seconds after its end."""
     for track, path in music.items():
         _add(ardour, track, path)
     end = TRACKS["Baß"][1] + SECONDS * RATE
@@ -184,7 +195,8 @@ def studio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Studio]:
     home = folder / "home"
     home.mkdir()
     session = folder / "My 'Söng' & \"x\""
-    headless(f'create_session ({quoted(session)}, "song", {RATE})', home)
+    channels = {track: count for track, (count, _) in TRACKS.items()} | {"Tape": 1}
+    _create(session, RATE, home, channels)
     engine = ToyEngine()
     engine.gate.set()
     ardour = Ardour(folder, session / "song.ardour")
@@ -449,7 +461,7 @@ def test_cancel(studio: Studio) -> None:
 def test_two_ardours_one_of_them_at_96_khz(studio: Studio, tmp_path: Path) -> None:
     """Ordered at the same moment through the same folder, each gets its own, to its own sample."""
     rate, session = 2 * RATE, tmp_path / "other"
-    headless(f'create_session ({quoted(session)}, "song", {rate})', studio.ardour.home)
+    _create(session, rate, studio.ardour.home, {"Gitarre": 2})
     other = Ardour(tmp_path, session / "song.ardour", rate=rate)
     other.orders = studio.ardour.orders
     other.install()
