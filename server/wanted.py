@@ -32,17 +32,18 @@ ENOUGH = {
 }
 CLEAR_NATS = 1.0  # of a melody's frame: clearer than two thirds of music's
 
-Loss = Callable[[Tensor, slice], Tensor]  # mel of the gap's frames so far, which: (batch,)
+Loss = Callable[[Tensor], Tensor]  # of a mel (batch, channels, frames), natural log: (batch,)
+Losses = Callable[[slice, torch.device], Loss]  # of those of the gap's frames, there
 
 
 @dataclass(frozen=True, kw_only=True)
 class Term:
-    """One feature's loss of a gap; up to `enough` it counts as met."""
+    """One feature's losses of a gap; up to `enough` it counts as met."""
 
     kind: str
     weight: float
     enough: float
-    loss: Loss
+    losses: Losses
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,11 +100,11 @@ def terms(scene: Scene) -> tuple[Term, ...]:
     features = [c for c in scene.request.controls if isinstance(c, FEATURES)]
     found = []
     for feature in features:
-        loss = _LOSSES[type(feature)](feature, scene)
+        losses = _LOSSES[type(feature)](feature, scene)
         weight = feature.weight or default_weight(feature, features)
         own = isinstance(feature, Text) and scene.clap is not None  # on another scale
         enough = 0.0 if own else ENOUGH[feature.kind]
-        found.append(Term(kind=feature.kind, weight=weight, enough=enough, loss=loss))
+        found.append(Term(kind=feature.kind, weight=weight, enough=enough, losses=losses))
     return tuple(found)
 
 
@@ -129,7 +130,17 @@ def notes(request: Request, clap: ClapBackend | None = None) -> tuple[str, ...]:
     return tuple(found)
 
 
-def _intensity(control: Intensity, scene: Scene) -> Loss:
+def _of_frames(wanted: Tensor, loss: Callable[[Tensor, Tensor], Tensor]) -> Losses:
+    """Losses against a target with a value a frame of the gap, (frames,)."""
+
+    def losses(made: slice, device: torch.device) -> Loss:
+        there = wanted[made].to(device)
+        return lambda mel: loss(mel, there)
+
+    return losses
+
+
+def _intensity(control: Intensity, scene: Scene) -> Losses:
     times = scene.seconds(control, [time for time, _ in control.points])
     middle = NO_REGION_DB if scene.level_db is None else max(scene.level_db, SOFTEST_DB)
     to_db = {
@@ -140,10 +151,10 @@ def _intensity(control: Intensity, scene: Scene) -> Loss:
     points = [(time, to_db(level)) for time, (_, level) in zip(times, control.points, strict=True)]
     wanted = intensity.target(points, scene.span_frames, scene.mel, **scene.window(control))
     wanted = wanted[scene.part]
-    return lambda mel, made: intensity.loss(mel, wanted[made].to(mel.device), scene.mel)
+    return _of_frames(wanted, lambda mel, there: intensity.loss(mel, there, scene.mel))
 
 
-def _melody(control: Melody, scene: Scene) -> Loss:
+def _melody(control: Melody, scene: Scene) -> Losses:
     where = scene.window(control)
     if control.audio is not None:
         wanted = _sung(read_region(control.audio), scene, where)
@@ -156,7 +167,7 @@ def _melody(control: Melody, scene: Scene) -> Loss:
         ]
         wanted = melody.target(notes, scene.span_frames, scene.mel, **where)
     wanted = wanted[scene.part]
-    return lambda mel, made: melody.loss(mel, wanted[made].to(mel.device), scene.mel, CLEAR_NATS)
+    return _of_frames(wanted, lambda mel, there: melody.loss(mel, there, scene.mel, CLEAR_NATS))
 
 
 def _sung(wave: Waveform, scene: Scene, where: dict[str, float]) -> Tensor:
@@ -170,7 +181,7 @@ def _sung(wave: Waveform, scene: Scene, where: dict[str, float]) -> Tensor:
     return wanted
 
 
-def _structure(control: Structure, scene: Scene) -> Loss:
+def _structure(control: Structure, scene: Scene) -> Losses:
     where = scene.window(control)
     if control.like is not None:
         plan = structure.transfer(_mel(read_region(control.like), scene.mel), scene.mel)
@@ -183,36 +194,35 @@ def _structure(control: Structure, scene: Scene) -> Loss:
     wanted = structure.target(
         control.sections, scene.span_frames, scene.mel, lengths_seconds=lengths, **where
     )[scene.part]
-    return lambda mel, made: structure.loss(mel, wanted[made].to(mel.device), scene.mel)
+    return _of_frames(wanted, lambda mel, there: structure.loss(mel, there, scene.mel))
 
 
-def _like(plan: Tensor, scene: Scene) -> Loss:
+def _like(plan: Tensor, scene: Scene) -> Losses:
     """As similar to itself as another region is, cell by cell."""
     matrix = structure.stretched(plan, structure.cells(scene.span_frames, scene.mel))
 
-    def loss(mel: Tensor, made: slice) -> Tensor:
-        first = scene.part.start + made.start
-        frames = slice(first, first + mel.shape[-1])
-        wanted = structure.part(matrix, frames, scene.mel)
-        return structure.loss(mel, wanted.to(mel.device), scene.mel)
+    def losses(made: slice, device: torch.device) -> Loss:
+        frames = slice(scene.part.start + made.start, scene.part.start + made.stop)
+        wanted = structure.part(matrix, frames, scene.mel).to(device)
+        return lambda mel: structure.loss(mel, wanted, scene.mel)
 
-    return loss
+    return losses
 
 
-def _text(control: Text, scene: Scene) -> Loss:
+def _text(control: Text, scene: Scene) -> Losses:
     wanted = text.target(control.text, scene.clap)
     per_second = scene.mel.sample_rate / scene.mel.hop
     where = scene.window(control)
     first = round(where["start_seconds"] * per_second) - scene.part.start
     last = first + round(where["length_seconds"] * per_second)
 
-    def loss(mel: Tensor, made: slice) -> Tensor:
-        held = mel[..., max(0, first - made.start) : max(0, last - made.start)]
-        if held.shape[-1] < 2:
-            return mel.new_zeros(len(mel))
-        return text.loss(held, wanted.to(mel.device), scene.mel, scene.clap)
+    def losses(made: slice, device: torch.device) -> Loss:
+        there, held = wanted.to(device), slice(*(max(0, at - made.start) for at in (first, last)))
+        if min(held.stop, made.stop - made.start) - held.start < 2:
+            return lambda mel: mel.new_zeros(len(mel))
+        return lambda mel: text.loss(mel[..., held], there, scene.mel, scene.clap)
 
-    return loss
+    return losses
 
 
 def _mel(wave: Waveform, config: MelConfig) -> Tensor:
@@ -222,7 +232,7 @@ def _mel(wave: Waveform, config: MelConfig) -> Tensor:
     return log_mel(torch.from_numpy(np.ascontiguousarray(stereo.T, dtype=np.float32)), config)
 
 
-_LOSSES: dict[type, Callable[..., Loss]] = {
+_LOSSES: dict[type, Callable[..., Losses]] = {
     Intensity: _intensity,
     Melody: _melody,
     Structure: _structure,

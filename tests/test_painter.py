@@ -121,7 +121,12 @@ def test_what_was_found_is_polished(
         return torch.full_like(x_t, 0.5)
 
     made.base = base
-    term = Term(kind="level", weight=1.0, enough=0.0, loss=lambda mel, made: mel.sum(dim=(1, 2)))
+    term = Term(
+        kind="level",
+        weight=1.0,
+        enough=0.0,
+        losses=lambda made, device: lambda mel: mel.sum(dim=(1, 2)),
+    )
     made.window(canvas, 0, (term,) * terms, lambda: False)
     each_row = grid(SCHEDULE, 20)[20 - levels : 20].float().tolist()
     assert asked == pytest.approx(each_row * 2)
@@ -156,6 +161,11 @@ def test_adam_moves_what_fits_the_controls(
 
     monkeypatch.setattr(painter, "optimize", optimize)
     made, canvas = painting(Settings.model_validate({"iterations": 1, **settings}))
-    term = Term(kind=kind, weight=1.0, enough=0.0, loss=lambda mel, made: mel.sum(dim=(1, 2)))
+    term = Term(
+        kind=kind,
+        weight=1.0,
+        enough=0.0,
+        losses=lambda made, device: lambda mel: mel.sum(dim=(1, 2)),
+    )
     made.window(canvas, 0, (term,), lambda: False)
     assert told == [(rate, in_waves)]

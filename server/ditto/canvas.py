@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -56,11 +57,19 @@ class Canvas:
 
     def drawn(self, x_0: Tensor, start: int) -> Tensor:
         """The whole mel with a window (batch, channels, window) on it. Differentiable in `x_0`."""
-        lo, hi = self._reach(start, x_0.shape[-1])
-        inside = torch.lerp(
-            self.mel[..., lo:hi], x_0[..., lo - start : hi - start], self._weights(lo, hi)
-        )
-        return torch.cat((self.mel[..., :lo], inside, self.mel[..., hi:]), dim=-1)
+        return self.drawing(start, x_0.shape[-1])(x_0)
+
+    def drawing(self, start: int, window: int) -> Callable[[Tensor], Tensor]:
+        """`drawn` for a window there, with all worked out that does not depend on x_0."""
+        lo, hi = self._reach(start, window)
+        before, there, behind = self.mel.tensor_split((lo, hi), dim=-1)
+        weights = self._weights(lo, hi)
+
+        def draw(x_0: Tensor) -> Tensor:
+            inside = torch.lerp(there, x_0[..., lo - start : hi - start], weights)
+            return torch.cat((before, inside, behind), dim=-1)
+
+        return draw
 
     def made(self, start: int, window: int) -> slice:
         """The gap's frames that are there when a window has been drawn, counted from its first."""

@@ -11,11 +11,16 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import takewhile
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
+from segue.server.ditto.replay import Replay
+
 GAIN = 0.999  # a loss above this share of the best one is no gain
+PACE = 8  # iterations on a GPU between two looks at what they tell
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +79,63 @@ class Stop:
     now_due: Callable[[], bool] = lambda: False
 
 
+class Row(NamedTuple):
+    """What an iteration tells: the mean loss; whether all is finite yet, any row gained, and every
+    row's best loss meets the target.
+    """
+
+    loss: float
+    finite: float
+    gained: float
+    met: float
+
+
+class Iteration:
+    """A step of Adam on the noise, each row's best noise, and what was last told: all in place.
+
+    `step` neither waits for the device nor copies to it, so that a CUDA graph can hold it.
+    """
+
+    def __init__(
+        self, x_T: Tensor, learning_rate: float, waves: Waves | None, target: float | None
+    ) -> None:
+        self.best, self.best_loss = x_T.detach().clone(), x_T.new_full((len(x_T),), torch.inf)
+        self._waves = waves
+        self._z = (waves.of(x_T) if waves else x_T.clone()).detach().requires_grad_()
+        self._z.grad = torch.zeros_like(self._z)
+        self._adam = torch.optim.Adam([self._z], lr=learning_rate, capturable=x_T.is_cuda)
+        self._target = -math.inf if target is None else target
+        self._finite = torch.ones((), dtype=torch.bool, device=x_T.device)
+        self._told = x_T.new_zeros((PACE, len(Row._fields)), dtype=torch.float64)
+
+    def step(self, objective: Objective) -> None:
+        """Once forwards and back. What is not finite changes no best, then or later."""
+        assert self._z.grad is not None, "it has been there from the beginning"
+        with torch.enable_grad():
+            x = self._waves.back(self._z) if self._waves else self._z
+            loss = objective(x)
+            (gradient,) = torch.autograd.grad(loss.sum(), self._z)
+        x, loss = x.detach(), loss.detach()
+        self._finite &= loss.isfinite().all() & gradient.isfinite().all()
+        gained = (loss < self.best_loss * GAIN).any()
+        better = (loss < self.best_loss) & self._finite
+        self.best.copy_(torch.where(better.reshape(-1, *[1] * (x.ndim - 1)), x, self.best))
+        self.best_loss.copy_(torch.where(better, loss, self.best_loss))
+        met = (self.best_loss <= self._target).all()
+        told = torch.stack([each.double() for each in (loss.mean(), self._finite, gained, met)])
+        self._told.copy_(torch.cat((self._told[1:], told[None])))
+        self._z.grad.copy_(gradient)
+        self._adam.step()
+
+    def seek_anew(self) -> None:
+        """Losses to come can't be compared with those before."""
+        self.best_loss.fill_(torch.inf)
+
+    def read(self, count: int) -> list[Row]:
+        """What the last iterations told, at most `PACE`; waits for the device."""
+        return [Row(*row) for row in self._told[-count:].tolist()]
+
+
 def optimize(
     objectives: Sequence[Objective],
     x_T: Tensor,
@@ -88,40 +150,36 @@ def optimize(
     One objective an iteration, often the same; where it changes, the best is sought anew, since
     losses of different objectives can't be compared. Adam moves the coefficients of `waves`, or
     the elements without. The loop ends early when a loss is not finite and returns the best so
-    far; whatever `on_step` raises ends it too. Raises FloatingPointError when already the first
+    far; whatever `on_step` raises ends it too. On a GPU all this is looked at a few iterations
+    at a time. Raises FloatingPointError when already the first
     loss is not finite.
     """
-    z = (waves.of(x_T) if waves else x_T.clone()).detach().requires_grad_()
-    adam = torch.optim.Adam([z], lr=learning_rate)
-    best, best_loss = x_T.detach().clone(), x_T.new_full((len(x_T),), torch.inf)
+    state = Iteration(x_T, learning_rate, waves, stop.target)
+    step, pace = (Replay(state.step), PACE) if x_T.is_cuda else (state.step, 1)
     losses: list[float] = []
-    gained, last = 0, None
-    i = 0
+    i, gained, last = 0, 0, None
     while i < len(objectives):
         objective = objectives[i]
         if objective is not last:
-            best_loss, gained, last = torch.full_like(best_loss, torch.inf), i, objective
-        with torch.enable_grad():
-            x = waves.back(z) if waves else z
-            loss = objective(x)
-            (z.grad,) = torch.autograd.grad(loss.sum(), z)
-        if not torch.isfinite(loss).all() or not torch.isfinite(z.grad).all():
+            state.seek_anew()
+            gained, last = i, objective
+        alike = objectives[i:].count(objective)
+        for _ in range(min(pace, alike)):
+            step(objective)
+        rows = state.read(min(pace, alike))
+        for row in takewhile(lambda row: row.finite, rows):
+            losses.append(row.loss)
+            if on_step is not None:
+                on_step(OptStep(i, len(objectives), row.loss))
+            gained = i if row.gained else gained
+            i += 1
+        if not rows[-1].finite or _over(stop, i - 1 - gained):
             break
-        losses.append(loss.mean().item())
-        if on_step is not None:
-            on_step(OptStep(i, len(objectives), losses[-1]))
-        gained = i if bool((loss < best_loss * GAIN).any()) else gained
-        better = loss.detach() < best_loss
-        best[better], best_loss[better] = x.detach()[better], loss.detach()[better]
-        adam.step()
-        i += 1
-        if _over(stop, i - 1 - gained):
-            break
-        if stop.target is not None and bool((best_loss <= stop.target).all()):
-            i += sum(later is objective for later in objectives[i:])
+        if rows[-1].met:
+            i += alike - len(rows)
     if not losses:
         raise FloatingPointError("the first loss is not finite")
-    return Optimized(best, best_loss, tuple(losses))
+    return Optimized(state.best, state.best_loss, tuple(losses))
 
 
 def _over(stop: Stop, idle: int) -> bool:

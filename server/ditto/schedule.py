@@ -78,7 +78,9 @@ def even_grid(schedule: Schedule, steps: int) -> Tensor:
 
 def levels(value: Tensor | float, like: Tensor) -> Tensor:
     """A level a batch row, shaped to multiply `like`: (batch, 1, ..., 1), in its dtype."""
-    rows = torch.as_tensor(value, dtype=like.dtype, device=like.device).expand(like.shape[0])
+    if not isinstance(value, Tensor):  # filled in on the device, not copied to it
+        value = like.new_full((), value)
+    rows = value.to(like).expand(like.shape[0])
     return rows.reshape(-1, *[1] * (like.ndim - 1))
 
 
