@@ -60,7 +60,7 @@ class Settings(Word):
     strictly (w of classifier-free guidance, 1 = as the data goes) and does nothing without tags.
     """
 
-    iterations: int = Field(default=70, ge=1, le=1000)  # K
+    iterations: int | None = Field(default=None, ge=1, le=1000)  # K; without: as fits
     decode_steps: int = Field(default=2, ge=1, le=20)  # T
     surrogate: Literal["one", "adaptive", "corrected", "full"] = "corrected"  # M
     gamma: float = Field(default=0.2, ge=0, le=1)  # CTM stochasticity, Alg. 1

@@ -60,7 +60,7 @@ class Asked:
         more than the T steps it will be decoded with; M = 1, then corrected; or M = T, as DITTO.
         """
         settings = self._painter.settings
-        K, T = settings.iterations, settings.decode_steps
+        K, T = self._painter.iterations(self), settings.decode_steps
         if settings.surrogate in ("one", "full") or T == 1:
             return [self._through(T if settings.surrogate == "full" else 1)] * K
         if settings.surrogate == "corrected":

@@ -24,6 +24,8 @@ OnStep = Callable[[OptStep], None]
 LEARNING_RATE = {"waves": 0.03, "elements": 0.005}  # DITTO's is the latter
 BASE_STEPS = 20  # of the base model, from noise to music
 POLISH_STEPS = 10  # the last ones, from t = 0.9: below, loudness and layout are settled
+ITERATIONS = 70  # the paper's K
+ITERATIONS_TO_POLISH = 35  # where a place alone is asked for: 70 come out the same
 SAME = 0.98  # cosine of two mels that nobody would call different
 
 
@@ -95,6 +97,12 @@ class Painter:
         with torch.no_grad():
             canvas.fill(self._decoded(x_T, asked), start)
         return optimized
+
+    def iterations(self, asked: Asked) -> int:
+        """K: as given, or what fits."""
+        polished = self.base is not None and self._polish_steps(asked) > 0
+        few = polished and asked.place_alone
+        return self.settings.iterations or (ITERATIONS_TO_POLISH if few else ITERATIONS)
 
     def steps(self, count: int) -> Tensor:
         """The levels of M or T steps."""

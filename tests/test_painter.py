@@ -134,6 +134,30 @@ def test_what_was_found_is_polished(
 
 
 @pytest.mark.parametrize(
+    ("place", "settings", "terms", "K"),
+    [
+        (Outpaint(), {}, 0, 35),
+        (Loop(), {"polish": 4}, 0, 35),
+        (Outpaint(), {"iterations": 9}, 0, 9),
+        (Outpaint(), {"polish": 0}, 0, 70),
+        (Outpaint(), {}, 1, 70),
+        (Outpaint(), {"polish": 4}, 1, 70),
+        (Vary(), {}, 0, 70),
+    ],
+)
+def test_how_many_iterations_fit(
+    place: Place, settings: dict[str, int], terms: int, K: int
+) -> None:
+    """The paper's, but half as many where there is polish and a place alone."""
+    made, canvas = painting(Settings.model_validate(settings))
+    made.place, made.base = place, made.denoiser
+    term = Term(kind="level", weight=1.0, enough=0.0, losses=lambda made, device: torch.sum)
+    assert len(Asked(made, canvas, 0, (term,) * terms).objectives()) == K
+    made.base = None
+    assert len(Asked(made, canvas, 0, ()).objectives()) == settings.get("iterations", 70)
+
+
+@pytest.mark.parametrize(
     ("kind", "settings", "rate", "in_waves"),
     [
         ("intensity", {}, 0.03, True),

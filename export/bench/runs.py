@@ -27,6 +27,7 @@ class Job:
     @property
     def iterations(self) -> int:
         """K, as asked for."""
+        assert self.request.settings.iterations, "the bench names K"
         return self.request.settings.iterations
 
     @property

@@ -38,6 +38,7 @@ DITTO_RATE = 0.005
 NAMED = 0.5  # weight on a tag's axis from which a text counts as naming it
 TAGS_GUIDANCE = 3.0
 OPTIMIZED = ("ours", "ours and tags", "DITTO")
+SHIPPED = "as shipped"
 BY_BASE = ("DITTO", "re-noising")  # the others are the student's
 
 
@@ -183,6 +184,11 @@ def ours(studio: Studio, target: Target, settings: Settings, path: Path) -> Shee
     return _product(studio.ours, studio.request(target, settings), path)
 
 
+def shipped(studio: Studio, target: Target, settings: Settings, path: Path) -> Sheet:
+    """What a producer gets who names no K."""
+    return ours(studio, target, settings.model_copy(update={"iterations": None}), path)
+
+
 def named(studio: Studio, target: Target, settings: Settings, path: Path) -> Sheet:
     """Made under the tags that the text names, which the model was trained with."""
     (asked,) = (text.weights(each.text) for each in target.controls if isinstance(each, Text))
@@ -252,6 +258,7 @@ METHODS: Mapping[str, Callable[[Studio, Target, Settings, Path], Sheet]] = {
     "uncontrolled": ours,
     "ours": ours,
     "tags": tagged,
+    SHIPPED: shipped,
     "ours and tags": named,
     "DITTO": ditto,
     "crossfade": crossfaded,

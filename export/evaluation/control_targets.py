@@ -43,7 +43,7 @@ BESIDE_SECONDS = 2.5  # on each side of the gap
 STRETCH_SECONDS = GAP_SECONDS + 2 * BESIDE_SECONDS
 
 OUT_OF_NOTHING = ("uncontrolled", "ours", "DITTO")
-BESIDE_MUSIC = ("crossfade", "re-noising", "ours", "DITTO", "original")
+BESIDE_MUSIC = ("crossfade", "re-noising", "ours", "as shipped", "DITTO", "original")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -212,7 +212,7 @@ TASKS = {
     "loop": Task(
         target=loop,
         iterations=70,
-        methods=("crossfade", "re-noising", "ours", "DITTO"),
+        methods=("crossfade", "re-noising", "ours", "as shipped", "DITTO"),
         figures=("overlap error",),
     ),
     "intensity+outpaint": Task(

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 from segue.export.evaluation import control_targets as targets
-from segue.export.evaluation.control_clips import OPTIMIZED, UNCONTROLLED, Studio
+from segue.export.evaluation.control_clips import OPTIMIZED, SHIPPED, UNCONTROLLED, Studio
 from segue.export.evaluation.control_figures import (
     FIGURES,
     Clip,
@@ -40,6 +40,7 @@ from segue.export.evaluation.real_audio import choose, tracks
 from segue.export.evaluation.tables import Cell, Table
 from segue.presets.vocabulary import Code, SegueError, Settings
 from segue.server.ditto.mel import log_mel
+from segue.server.painter import ITERATIONS_TO_POLISH
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -195,7 +196,9 @@ class ControlsEvaluation:
         )
         K: Cell = LACKS
         if row.method in OPTIMIZED:
-            K = self.config.settings(row.task).iterations
+            K = self.config.settings(row.task).iterations or LACKS
+        elif row.method == SHIPPED:
+            K = ITERATIONS_TO_POLISH
         start: tuple[Cell, ...] = (row.task, row.method, K, len(row.found))
         papers: list[Cell] = [*task.paper, *[LACKS] * len(task.figures)]
         measured: list[tuple[Cell, ...]] = [

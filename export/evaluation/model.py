@@ -40,6 +40,7 @@ from segue.presets.vocabulary import Code, SegueError, Settings
 from segue.server.ditto.network import NetworkConfig
 from segue.server.ditto.schedule import RectifiedFlow, Schedule
 from segue.server.ditto.weights import load_decoder, sha256
+from segue.server.painter import ITERATIONS
 
 WINDOW_FRAMES = NetworkConfig().frames
 SHOWN = (("base", 20), ("cm", 1), ("cm", 2), ("ctm", 1), ("ctm", 2))  # coherence, neighbours
@@ -60,7 +61,7 @@ class EvaluateConfig:
     overlaps: int = 16
     overlap_seconds: float = 1.0
     seed: int = 0
-    settings: Settings = field(default_factory=Settings)
+    settings: Settings = field(default_factory=lambda: Settings(iterations=ITERATIONS))
     schedule: Schedule = field(default_factory=RectifiedFlow)
 
     def __post_init__(self) -> None:

@@ -21,7 +21,7 @@ from segue.server.ditto.network import conditioned
 from segue.server.ditto.optimize import Waves, optimize
 from segue.server.ditto.schedule import Schedule, even_grid, grid
 from segue.server.ditto.weights import load_generator
-from segue.server.painter import LEARNING_RATE
+from segue.server.painter import ITERATIONS, LEARNING_RATE
 
 SAMPLE_BATCH = 8
 
@@ -142,7 +142,7 @@ def _overlap_errors(
         return outpaint.loss(x_0, target, pinned)
 
     best = optimize(
-        [objective] * settings.iterations,
+        [objective] * (settings.iterations or ITERATIONS),
         x_T,
         learning_rate=settings.learning_rate or LEARNING_RATE["waves"],
         waves=Waves(MelConfig().bands, x_T.shape[-1], x_T.device),
