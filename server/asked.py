@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
-from segue.presets.controls import Inpaint, Loop, Outpaint
+from segue.presets.controls import Inpaint, Loop, Outpaint, Vary
 from segue.server.ditto.canvas import Canvas
 from segue.server.ditto.controls import outpaint
 from segue.server.ditto.ctm import decode_multistep
@@ -18,6 +18,8 @@ from segue.server.wanted import Term
 if TYPE_CHECKING:
     from segue.server.painter import Painter
 
+POLISH_STEPS = 10  # the last ones, from t = 0.9: below, loudness and layout are settled
+POLISH = {"intensity": POLISH_STEPS, "text": 6}  # of features; plans and melodies suffer from any
 MOST_KEPT = 4  # steps whose activations fit in memory without checkpointing
 
 
@@ -34,9 +36,11 @@ class Asked:
         made = canvas.made(start, frames)
         self._painter, self._wanted = painter, wanted
         self.target, self.pinned = canvas.cut(start, frames)
+        self._canvas, self._start = canvas, start
         self._draw = canvas.drawing(start, frames)
         self._made = slice(canvas.head + made.start, canvas.head + made.stop)
         self._losses = [term.losses(made, canvas.mel.device) for term in wanted]
+        self._gains = [term.gains(made, canvas.mel.device) for term in wanted if term.gains]
 
     @property
     def anything(self) -> bool:
@@ -47,6 +51,13 @@ class Asked:
     def place_alone(self) -> bool:
         """Whether new music is asked for, of whatever kind goes with what is known."""
         return isinstance(self._painter.place, Outpaint | Inpaint | Loop) and not self._wanted
+
+    @property
+    def fitting_polish(self) -> int:
+        """How many steps of polish leave what is asked for; a single level is set after it."""
+        if not self.anything or isinstance(self._painter.place, Vary) or len(self._gains) > 1:
+            return 0
+        return min((POLISH.get(term.kind, 0) for term in self._wanted), default=POLISH_STEPS)
 
     @property
     def fitting_space(self) -> Literal["waves", "elements"]:
@@ -82,6 +93,19 @@ class Asked:
 
         walk = denoiser if M > MOST_KEPT else p.search
         return lambda x: self.loss(decode_multistep(walk, p.schedule, x, ts))
+
+    def levelled(self, x_0: Tensor) -> Tensor:
+        """The window as loud as its one curve asks, by a gain as slow as the curve.
+
+        Of two curves the search's compromise stays.
+        """
+        if len(self._gains) != 1:
+            return x_0
+        scale, drawn = self._painter.scale, self._draw(x_0)
+        whole = drawn.new_zeros(drawn.shape[0], 1, drawn.shape[-1])
+        whole[:, 0, self._made] = self._gains[0](scale.restore(drawn[..., self._made]))
+        gain = self._canvas.part(whole, self._start, x_0.shape[-1])
+        return x_0 + gain / scale.std[:, None]
 
     def loss(self, x_0: Tensor) -> Tensor:
         """The weighted sum over all controls: (batch,)."""

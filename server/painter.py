@@ -23,7 +23,6 @@ from segue.server.wanted import Term
 OnStep = Callable[[OptStep], None]
 LEARNING_RATE = {"waves": 0.03, "elements": 0.005}  # DITTO's is the latter
 BASE_STEPS = 20  # of the base model, from noise to music
-POLISH_STEPS = 10  # the last ones, from t = 0.9: below, loudness and layout are settled
 ITERATIONS = 70  # the paper's K
 ITERATIONS_TO_POLISH = 35  # where a place alone is asked for: 70 come out the same
 SAME = 0.98  # cosine of two mels that nobody would call different
@@ -57,9 +56,9 @@ class Painter:
     what polishes that: the student's x_0, noised, goes down the last steps of its teacher, the
     known frames put back at each. Optimized noise is no longer quite the noise that models know,
     and its clips are poorer than random ones; polished they are richer, and nearer to what is
-    known. Levels, plans and melodies suffer, so where anything but a place is asked for it is
-    left out, unless `settings.polish` says otherwise. `heard` is what the last iteration made of
-    its window, (batch, channels, frames), or empty.
+    known. Levels suffer, and are set by a gain thereafter; plans and melodies suffer too, so where
+    they are asked for it is left out, unless `settings.polish` says otherwise. `heard` is what
+    the last iteration made of its window, (batch, channels, frames), or empty.
     """
 
     denoiser: Denoiser
@@ -158,7 +157,7 @@ class Painter:
                 generator=generator,
             )
             decoded.append(self._polished(x_0, known, asked, generator))
-        return torch.cat(decoded)
+        return asked.levelled(torch.cat(decoded))
 
     def _polished(
         self, x_0: Tensor, known: Tensor, asked: Asked, generator: torch.Generator
@@ -174,7 +173,7 @@ class Painter:
 
     def _polish_steps(self, asked: Asked) -> int:
         given = self.settings.polish
-        return given if given is not None else POLISH_STEPS * asked.place_alone
+        return given if given is not None else asked.fitting_polish
 
 
 def _part(on_step: OnStep | None, part: int, parts: int) -> OnStep | None:

@@ -34,16 +34,21 @@ CLEAR_NATS = 1.0  # of a melody's frame: clearer than two thirds of music's
 
 Loss = Callable[[Tensor], Tensor]  # of a mel (batch, channels, frames), natural log: (batch,)
 Losses = Callable[[slice, torch.device], Loss]  # of those of the gap's frames, there
+Gains = Losses  # but (batch, frames): what is to be added to such a mel
 
 
 @dataclass(frozen=True, kw_only=True)
 class Term:
-    """One feature's losses of a gap; up to `enough` it counts as met."""
+    """One feature's losses of a gap; up to `enough` it counts as met.
+
+    `gains` are of a feature that a change of level alone can bring about.
+    """
 
     kind: str
     weight: float
     enough: float
     losses: Losses
+    gains: Gains | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,7 +109,10 @@ def terms(scene: Scene) -> tuple[Term, ...]:
         weight = feature.weight or default_weight(feature, features)
         own = isinstance(feature, Text) and scene.clap is not None  # on another scale
         enough = 0.0 if own else ENOUGH[feature.kind]
-        found.append(Term(kind=feature.kind, weight=weight, enough=enough, losses=losses))
+        gains = _gains(feature, scene) if isinstance(feature, Intensity) else None
+        found.append(
+            Term(kind=feature.kind, weight=weight, enough=enough, losses=losses, gains=gains)
+        )
     return tuple(found)
 
 
@@ -141,6 +149,17 @@ def _of_frames(wanted: Tensor, loss: Callable[[Tensor, Tensor], Tensor]) -> Loss
 
 
 def _intensity(control: Intensity, scene: Scene) -> Losses:
+    wanted = _curve(control, scene)
+    return _of_frames(wanted, lambda mel, there: intensity.loss(mel, there, scene.mel))
+
+
+def _gains(control: Intensity, scene: Scene) -> Gains:
+    wanted = _curve(control, scene)
+    return _of_frames(wanted, lambda mel, there: intensity.gain(mel, there, scene.mel))
+
+
+def _curve(control: Intensity, scene: Scene) -> Tensor:
+    """The level it asks of the gap's frames in dB: (frames,), NaN where none."""
     times = scene.seconds(control, [time for time, _ in control.points])
     middle = NO_REGION_DB if scene.level_db is None else max(scene.level_db, SOFTEST_DB)
     to_db = {
@@ -150,8 +169,7 @@ def _intensity(control: Intensity, scene: Scene) -> Losses:
     }[control.scale]
     points = [(time, to_db(level)) for time, (_, level) in zip(times, control.points, strict=True)]
     wanted = intensity.target(points, scene.span_frames, scene.mel, **scene.window(control))
-    wanted = wanted[scene.part]
-    return _of_frames(wanted, lambda mel, there: intensity.loss(mel, there, scene.mel))
+    return wanted[scene.part]
 
 
 def _melody(control: Melody, scene: Scene) -> Losses:

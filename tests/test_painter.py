@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import Tensor
@@ -131,6 +133,65 @@ def test_what_was_found_is_polished(
     each_row = grid(SCHEDULE, 20)[20 - levels : 20].float().tolist()
     assert asked == pytest.approx(each_row * 2)
     assert bool((canvas.mel[..., 90:] == 0.5).all()) is (levels > 0)
+
+
+def level_term(gain: float) -> Term:
+    """A feature that is met by `gain` in every frame."""
+    return Term(
+        kind="intensity",
+        weight=1.0,
+        enough=0.0,
+        losses=lambda made, device: lambda mel: mel.sum(dim=(1, 2)),
+        gains=lambda made, device: lambda mel: torch.full_like(mel[:, 0], gain),
+    )
+
+
+@pytest.mark.parametrize(
+    ("kinds", "steps"),
+    [
+        ((), 10),
+        (("intensity",), 10),
+        (("text",), 6),
+        (("intensity", "text"), 6),
+        (("intensity", "intensity"), 0),
+        (("structure",), 0),
+        (("text", "melody"), 0),
+    ],
+)
+def test_how_much_polish_fits(kinds: tuple[str, ...], steps: int) -> None:
+    """As much as leaves each feature be; a level is set again, but one of two can't be."""
+    made, canvas = painting(Settings())
+    term = level_term(1.0)
+    terms = (replace(term, kind=k, gains=term.gains if k == "intensity" else None) for k in kinds)
+    assert Asked(made, canvas, 0, tuple(terms)).fitting_polish == steps
+
+
+@pytest.mark.parametrize(
+    ("place", "gains", "polished"),
+    [
+        (Outpaint(), [1.0], True),
+        (None, [1.0], True),
+        (Vary(), [1.0], False),
+        (Outpaint(), [1.0, 2.0], False),
+    ],
+)
+def test_a_level_is_set_in_the_end(place: Place | None, gains: list[float], polished: bool) -> None:
+    """By its gain, in the new frames alone, after the polish; of two the compromise stays."""
+    found = []
+    for factor in (0, 1):
+        made, canvas = painting(Settings(iterations=1))
+        made.scale = MelScale(torch.zeros(256), torch.full((256,), 2.0))
+        made.place = place
+        made.base = lambda x_t, t: torch.full_like(x_t, 3.0)
+        terms = tuple(level_term(factor * gain) for gain in gains)
+        assert (Asked(made, canvas, 0, terms).fitting_polish > 0) is polished
+        made.window(canvas, 0, terms, lambda: False)
+        found.append(canvas.mel)
+    change = found[1] - found[0]
+    expected = torch.zeros_like(change)
+    expected[..., 86:] = 0.5 if len(gains) == 1 else 0.0  # 1 is half a deviation
+    torch.testing.assert_close(change, expected, atol=1e-5, rtol=0)
+    assert bool((found[0][..., 90:] == 3).all()) is polished
 
 
 @pytest.mark.parametrize(

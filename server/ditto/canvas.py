@@ -48,12 +48,14 @@ class Canvas:
 
     def cut(self, start: int, window: int) -> tuple[Tensor, Tensor]:
         """What a window there has to match: its mel (batch, channels, window), pinned (window,)."""
+        return self.part(self.mel, start, window), self.part(self.pinned, start, window)
+
+    def part(self, values: Tensor, start: int, window: int) -> Tensor:
+        """A window of values (..., frames) of the canvas, zero where it has none: (..., window)."""
         lo, hi = self._reach(start, window)
-        mel = self.mel.new_zeros((*self.mel.shape[:-1], window))
-        pinned = self.pinned.new_zeros(window)
-        mel[..., lo - start : hi - start] = self.mel[..., lo:hi]
-        pinned[lo - start : hi - start] = self.pinned[lo:hi]
-        return mel, pinned
+        made = values.new_zeros((*values.shape[:-1], window))
+        made[..., lo - start : hi - start] = values[..., lo:hi]
+        return made
 
     def drawn(self, x_0: Tensor, start: int) -> Tensor:
         """The whole mel with a window (batch, channels, window) on it. Differentiable in `x_0`."""

@@ -23,6 +23,7 @@ SMOOTH_SECONDS = 1.0
 # swell keeps its top; 3 is the same filter but for the ends, which it makes a third less steady.
 ORDER = 2
 MAX_POINTS = 100_000
+MOST_GAIN_DB = 12.0
 RANGE_DB = (-100.0, 6.0)
 TINY = 1e-14  # power, well below that of a mel at its floor
 DB_PER_NEPER = 10 / math.log(10)  # of power
@@ -97,6 +98,16 @@ def feature(mel: Tensor, config: MelConfig) -> Tensor:
     mel: (batch, channels, frames), natural log.
     """
     return smooth(level(mel, config), config)
+
+
+def gain(mel: Tensor, target: Tensor, config: MelConfig) -> Tensor:
+    """What the asked frames lack to be as loud as `target`, to be added to them: (batch, frames).
+
+    As slow as the filter, and at most `MOST_GAIN_DB` either way. mel: (batch, channels, frames),
+    natural log; target: (frames,), NaN where not asked.
+    """
+    missing = (target - feature(mel, config)).nan_to_num(0.0)
+    return missing.clamp(-MOST_GAIN_DB, MOST_GAIN_DB) / (2 * DB_PER_NEPER)
 
 
 def _checked(points: Sequence[tuple[float, float]]) -> tuple[np.ndarray, np.ndarray]:
