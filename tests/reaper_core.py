@@ -38,6 +38,8 @@ class Reaper:
         self.lasting: set[tuple[str, str]] = set()  # of them, what outlives REAPER
         self.clock = 0.0
         self.device_rate = ""
+        self.resources = self.projects[0].folder.parent / "REAPER"
+        self.libraries = ""  # where its Lua looks for them
         self.reading_costs = 0.0  # seconds, for each reading of an accessor
         self.frames_a_turn = [0]
         self.accessors: list[Accessor] = []
@@ -104,6 +106,7 @@ class Script:
         self.keys: list[int] = []
         self.drawn: list[str] = []
         self.lua = lupa.LuaRuntime(unpack_returned_tuples=True)
+        self.lua.globals().package.cpath = reaper.libraries
         functions = {name: each.__get__(reaper) for name, each in API.items()}
         functions |= {"defer": self.deferred.append, "atexit": self.at_exit.append}
         functions["new_array"] = self._array

@@ -36,6 +36,11 @@ def _project_path(reaper: Reaper, project: Any) -> str:
     return str(reaper.valid(project, Project).folder)
 
 
+@documented("GetResourcePath")
+def _resource_path(reaper: Reaper) -> str:
+    return str(reaper.resources)
+
+
 @documented("RecursiveCreateDirectory")
 def _create_directory(reaper: Reaper, path: str, ignored: int) -> int:
     Path(path).mkdir(parents=True, exist_ok=True)

@@ -752,7 +752,8 @@ def test_the_self_test(desk: Desk) -> None:
         desk.act("self_test")
         desk.finish()
     lines = desk.reaper.console.splitlines()
-    assert [line[:6] for line in lines[:-1]] == ["ok    "] * 7
+    assert [line[:6] for line in lines[:-1]] == ["ok    "] * 8
+    assert "ok    orders go as files alone: there is no LuaSocket" in lines
     assert lines[-1] == "Segue's self-test: all passed"
     assert (desk.project.changes_outside, desk.project.undo) == ([], [])
 
@@ -778,7 +779,8 @@ def test_the_self_test_without_a_bridge(desk: Desk) -> None:
     """Nobody answers in time."""
     desk.act("self_test")
     desk.finish()
-    assert "FAIL  Segue answers: nobody does: start it with `segue up`" in desk.reaper.console
+    said = "FAIL  Segue answers by files: nobody does: start it with `segue up`"
+    assert said in desk.reaper.console
 
 
 def test_adding_the_actions(desk: Desk) -> None:

@@ -34,6 +34,7 @@ return {
   "GetMediaSourceType",
   "GetMediaTrackInfo_Value",
   "GetProjectPathEx",
+  "GetResourcePath",
   "GetSelectedEnvelope",
   "GetSelectedMediaItem",
   "GetSelectedTrack",

@@ -3,8 +3,9 @@
 
 local use = ...
 local region, source, bounce, stems = use("region"), use("source"), use("bounce"), use("stems")
-local order, job, spool, leftover = use("order"), use("job"), use("spool"), use("leftover")
+local order, job, wire, spool = use("order"), use("job"), use("wire"), use("spool")
 local copy, placing, tasks, curves = use("copy"), use("placing"), use("tasks"), use("curves")
+local leftover = use("leftover")
 
 local DOUBLED = "done: mute what lies under it to hear it alone"
 
@@ -44,8 +45,8 @@ end
 
 --- The job is over for Segue's side too: what was written only for it goes.
 local function clean_up(self)
-  if self.spool then
-    self.spool:close()
+  if self.wire then
+    self.wire:close()
     leftover.finish(self.id)
   end
   if self.audio and self.audio.written then os.remove(self.audio.path) end
@@ -92,8 +93,8 @@ function TURNS.reading(self)
   self.audio = audio
   local messages, seam = order.messages(self.proj, self.id, self.wish, self.found, audio)
   audio.level = audio.heard and 1 or curves.level(self.found.track, seam, audio.rate)
-  self.spool, problem = spool.order(self.id, messages)
-  if not self.spool then return fail(self, problem) end
+  self.wire, problem = wire.order(self.id, messages)
+  if not self.wire then return fail(self, problem) end
   leftover.begin(self.id)
   self.state, self.text = "asking", self.job.text
 end
@@ -105,8 +106,8 @@ local ENDS = {
 }
 
 function TURNS.asking(self)
-  for _, message in ipairs(self.spool:answers()) do self.job:hear(message) end
-  local attended = self.spool:attended(reaper.time_precise())
+  for _, message in ipairs(self.wire:answers()) do self.job:hear(message) end
+  local attended = self.wire:attended(reaper.time_precise())
   self.notice = not attended and spool.UNATTENDED or self.job.waiting
   self.fraction, self.text = self.job.fraction, self.notice or self.job.text
   local ending = ENDS[self.job.state]

@@ -3,7 +3,8 @@
 -- Nothing in the project is changed.
 
 local use = ...
-local api, region, tempo, spool = use("api"), use("region"), use("tempo"), use("spool")
+local api, region, tempo = use("api"), use("region"), use("tempo")
+local spool, stream = use("spool"), use("stream")
 
 local self_test = {}
 self_test.__index = self_test
@@ -53,17 +54,22 @@ local function tell(self, name, passed, problem)
   reaper.ShowConsoleMsg(text .. "\n")
 end
 
+--- Ask by every way there is.
 local function ask(self)
   -- Segue's server alone can say that it does not know this job, so its word proves the way.
-  local id = ("reaper-self-test-%x"):format(os.time())
-  local problem
-  self.id = id
-  self.spool, problem = spool.order(id, { { address = "/segue/cancel", { "s", id } } })
-  tell(self, "an order can be left in " .. spool.folder(), self.spool, problem)
+  self.id = ("reaper-self-test-%x"):format(os.time())
+  local messages = { { address = "/segue/cancel", { "s", self.id } } }
+  local files, problem = spool.order(self.id, messages)
+  tell(self, "an order can be left in " .. spool.folder(), files, problem)
+  if files then self.ways[1] = { name = "Segue answers by files", asked = files } end
+  local fast, lacking = stream.new(messages)
+  if not fast then return tell(self, "orders go as files alone: " .. lacking, true) end
+  local name = "Segue answers over a socket, on port " .. fast.port
+  self.ways[#self.ways + 1] = { name = name, asked = fast }
 end
 
 function self_test.new()
-  local self = setmetatable({ failed = 0, began = reaper.time_precise() }, self_test)
+  local self = setmetatable({ failed = 0, began = reaper.time_precise(), ways = {} }, self_test)
   local proj = reaper.EnumProjects(-1)
   for _, each in ipairs(AT_ONCE) do
     local worked, passed, problem = pcall(each[2], proj)
@@ -74,25 +80,35 @@ function self_test.new()
 end
 
 local function finish(self)
-  if self.spool then self.spool:close() end
   local text = self.failed == 0 and "all passed" or self.failed .. " failed"
   reaper.ShowConsoleMsg("Segue's self-test: " .. text .. "\n")
   return false
 end
 
+--- Whether there is no more to come by a way.
+local function heard(self, way)
+  for _, message in ipairs(way.asked:answers()) do
+    if message.address == "/segue/error" and message[1] == self.id then
+      tell(self, way.name, message[2] == "unknown-id", message[3])
+      return true
+    end
+    way.last = message[2]
+  end
+  if reaper.time_precise() - self.began < ANSWER_SECONDS then return false end
+  tell(self, way.name, false, way.last or "nobody does: start it with `segue up`")
+  return true
+end
+
 --- One turn; false at the end.
 function self_test:step()
-  if not self.spool then return finish(self) end
-  for _, message in ipairs(self.spool:answers()) do
-    if message.address == "/segue/error" and message[1] == self.id then
-      tell(self, "Segue answers", message[2] == "unknown-id", message[3])
-      return finish(self)
+  for place = #self.ways, 1, -1 do
+    local way = self.ways[place]
+    if heard(self, way) then
+      way.asked:close()
+      table.remove(self.ways, place)
     end
-    self.last = message[2]
   end
-  if reaper.time_precise() - self.began < ANSWER_SECONDS then return true end
-  tell(self, "Segue answers", false, self.last or "nobody does: start it with `segue up`")
-  return finish(self)
+  return #self.ways > 0 or finish(self)
 end
 
 return self_test

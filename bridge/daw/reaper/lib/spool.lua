@@ -1,5 +1,5 @@
 -- Segue: placed by `segue install`, which replaces it: changes are lost.
--- The folder through which Segue is reached: REAPER's Lua has files but no sockets.
+-- The folder through which Segue is reached: files are all that REAPER's Lua has by itself.
 -- An order is a file that appears whole; its answers are added to another one. Segue's side
 -- asks again and waits as long as it takes; nothing here waits. An order taken away is stopped.
 

@@ -1,0 +1,70 @@
+-- Segue: placed by `segue install`, which replaces it: changes are lost.
+-- How Segue is asked: by files, which wait and outlive REAPER, and where there are sockets over
+-- one as well, which is quicker. Segue makes one job of an id, however often it is asked for; so
+-- nothing is handed over when a connection breaks: the files have been there all the time.
+
+local use = ...
+local spool, stream = use("spool"), use("stream")
+
+local wire = {}
+wire.__index = wire
+
+local JOB = "^/segue/job/"
+local HELD_UP = { ["queue-full"] = true, ["server-unreachable"] = true }
+
+--- Leave an order of these messages; nil and what to do where there is no way.
+function wire.order(id, messages)
+  local files, problem = spool.order(id, messages)
+  local fast = stream.new(messages)
+  if not fast then return files, problem end
+  local self = { id = id, files = files, problem = problem, stream = fast, live = false }
+  return setmetatable(self, wire)
+end
+
+--- What is to be asked again until it goes well, as only Segue's side of the files does.
+local function waits(message)
+  local error_code = message.address == "/segue/error" and message[2]
+  return HELD_UP[error_code] or message.address == "/segue/rows/missing"
+end
+
+local function over_the_stream(self)
+  local messages = {}
+  for _, message in ipairs(self.stream:answers()) do
+    if self.files and waits(message) then
+      self.stream:close()
+      break
+    end
+    self.live = self.live or message.address:find(JOB) ~= nil
+    messages[#messages + 1] = message
+  end
+  self.live = self.live and not self.stream:closed()
+  return messages
+end
+
+--- The answers that have come since; an empty list most of the time.
+function wire:answers()
+  local messages = over_the_stream(self)
+  if self.live then return messages end -- what the files say of it comes later
+  if self.files then
+    local others = self.files:answers()
+    table.move(others, 1, #others, #messages + 1, messages)
+  elseif self.stream:closed() then
+    messages[1] = { address = "/segue/error", self.id, "server-unreachable", self.problem }
+  end
+  return messages
+end
+
+--- Whether somebody looks after the order.
+function wire:attended(now)
+  return self.live or not self.files or self.files:attended(now)
+end
+
+--- Nothing more is wanted of it: a job that has not ended is stopped.
+function wire:close()
+  self.stream:add({ address = "/segue/cancel", { "s", self.id } })
+  self.stream:answers() -- with something unread, closing might take back what was just sent
+  self.stream:close()
+  if self.files then self.files:close() end
+end
+
+return wire
