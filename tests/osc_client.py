@@ -73,6 +73,11 @@ class Running:
         self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
         await self.bridge.run(0, self._ports.put, self._stop)
 
+    def hang_up(self) -> None:
+        """Break every TCP connection; the bridge goes on."""
+        for each in list(self.bridge.stream_port.connections.values()):
+            self._loop.call_soon_threadsafe(each.close)
+
     def __enter__(self) -> Running:
         self._thread.start()
         self.port = self._ports.get(timeout=DEADLINE_SECONDS)

@@ -131,7 +131,9 @@ def test_port_files_of_other_systems(
     assert use("port")() == 5123
 
 
-@pytest.mark.parametrize("text", ["", '{"osc_port": 0}', '{"osc_port": 65536}', '{"osc_port": "x"}'])
+@pytest.mark.parametrize(
+    "text", ["", '{"osc_port": 0}', '{"osc_port": 65536}', '{"osc_port": "x"}']
+)
 def test_a_port_file_that_names_none(
     text: str, use: Use, nowhere: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
