@@ -7,7 +7,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ from tests.lua_socket import install, needs_luasocket
 from tests.osc_client import Running
 from tests.reaper_desk import SCRIPTS, Desk, carrying
 from tests.reaper_double import Item, Script
-from tests.recorder import FRAMES, SAMPLE_RATE, Recorder, make_request, serving
+from tests.recorder import DEADLINE_SECONDS, FRAMES, SAMPLE_RATE, Recorder, make_request, serving
 from tests.wire import ended, send, until
 
 pytestmark = needs_luasocket
@@ -243,6 +243,7 @@ def stranger(says: bytes) -> Iterator[socket.socket]:
     """Somebody else where the bridge should be, who says this and reads nothing."""
     with socket.create_server(("127.0.0.1", 0)) as server, told(server.getsockname()[1]):
         stop = threading.Event()
+        server.settimeout(DEADLINE_SECONDS)
 
         def talk() -> None:
             connection, _ = server.accept()
@@ -283,12 +284,22 @@ def test_a_stranger_on_the_port(says: bytes, desk: Desk) -> None:
     assert laid(desk).info["D_POSITION"] == 4.0
 
 
-def long_order(desk: Desk) -> Any:
-    """A function for the turns of an order of five thousand points; the first one gives it."""
+def long_order(desk: Desk, buffer: int | None = None) -> Any:
+    """A function for the turns of an order of five thousand points; the first one gives it.
+
+    The system holds `buffer` bytes of what is sent and not yet taken; else as many as it likes.
+    """
     script = Script(desk.reaper, SCRIPTS / "segue_stop.lua")
     return script.lua.eval(
-        "function(lib, path)"
+        "function(lib, path, buffer)"
         " local use = dofile(lib .. '/use.lua')"
+        " local core = use('luasocket')()"
+        " local tcp4 = core.tcp4"
+        " function core.tcp4()"
+        "   local tcp = tcp4()"
+        "   assert(not buffer or tcp:setoption('send-buffer-size', buffer))"
+        "   return tcp"
+        " end"
         " local wire, rows, job, order = use('wire'), use('rows'), use('job').new('long'), nil"
         " local values = {}"
         " for n = 0, 4999 do values[2 * n + 1], values[2 * n + 2] = n / 1000, -n / 250 end"
@@ -304,7 +315,7 @@ def long_order(desk: Desk) -> Any:
         "   for _, message in ipairs(order:answers()) do job:hear(message) end"
         "   return job.state end"
         " end"
-    )(str(SCRIPTS / "lib"), str(desk.file))
+    )(str(SCRIPTS / "lib"), str(desk.file), buffer)
 
 
 def test_five_thousand_points(desk: Desk) -> None:
@@ -316,6 +327,58 @@ def test_five_thousand_points(desk: Desk) -> None:
     (request,) = engine.requests
     (curve,) = (each for each in request.controls if each.kind == "intensity")
     assert [tuple(point) for point in curve.points] == [(n / 1000, -n / 250) for n in range(5000)]
+
+
+@contextmanager
+def needle(port: int) -> Iterator[None]:
+    """Between script and bridge: takes little at a time, and breaks whatever comes back in two."""
+    with socket.socket() as server, socket.create_connection(("127.0.0.1", port)) as bridge:
+        server.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
+        server.bind(("127.0.0.1", 0))
+        server.listen()
+        server.settimeout(DEADLINE_SECONDS)
+
+        def pump(source: socket.socket, target: socket.socket, most: int) -> None:
+            with suppress(OSError):  # either end hangs up
+                while data := source.recv(most):
+                    target.sendall(data[:10])
+                    time.sleep(0.02 if source is bridge else 0.0)
+                    target.sendall(data[10:])
+            for each in (source, target):
+                with suppress(OSError):
+                    each.shutdown(socket.SHUT_RDWR)
+
+        def carry() -> None:
+            script, _ = server.accept()
+            with script:
+                there = threading.Thread(target=pump, args=(script, bridge, 1000))
+                there.start()
+                pump(bridge, script, 1000)
+                there.join()
+
+        thread = threading.Thread(target=carry)
+        thread.start()
+        try:
+            with told(server.getsockname()[1]):
+                yield
+        finally:
+            with suppress(OSError):
+                bridge.shutdown(socket.SHUT_RDWR)
+            thread.join()
+
+
+def test_a_needle_s_eye(desk: Desk) -> None:
+    """What is not taken at once is sent later, and what is not whole yet is waited for."""
+    engine = Recorder()
+    with (
+        serving(desk.folder / "data", engine) as url,
+        Running(url) as bridge,
+        needle(bridge.port),
+    ):
+        turn = long_order(desk, 4096)
+        until(lambda: turn() == "done")
+    (request,) = engine.requests
+    assert [len(each.points) for each in request.controls if each.kind == "intensity"] == [5000]
 
 
 @contextmanager
