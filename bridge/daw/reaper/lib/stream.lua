@@ -11,7 +11,10 @@ stream.__index = stream
 local HOST = "127.0.0.1"
 local PATIENCE = 2 -- seconds, until the first answer
 local MAX_UNSENT = 1 << 17 -- bytes from which on no more messages are made into packets
-local READ_A_TURN = 1 << 16
+local PIECES_A_TURN = 1638 -- that is 64 KiB
+-- Longer strings are laid out otherwise from Lua 5.4.7 on, and a library that brings 5.4.6 along
+-- makes them its own way.
+local PIECE = 40
 local MAX_PACKET = 65535 -- what the bridge takes too
 
 --- What the connection takes of what is to be sent. Raises an error where it is broken.
@@ -45,8 +48,13 @@ local function unpack_into(messages, self)
 end
 
 local function receive(self, messages)
-  local all, problem, part = self.tcp:receive(READ_A_TURN)
-  self.unread = self.unread .. (all or part)
+  local pieces = { self.unread }
+  local all, problem, part
+  repeat
+    all, problem, part = self.tcp:receive(PIECE)
+    pieces[#pieces + 1] = all or part
+  until problem or #pieces > PIECES_A_TURN
+  self.unread = table.concat(pieces)
   self.heard = self.heard or self.unread ~= ""
   unpack_into(messages, self)
   assert(all or problem == "timeout", problem)
