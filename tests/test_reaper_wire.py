@@ -329,6 +329,21 @@ def test_five_thousand_points(desk: Desk) -> None:
     assert [tuple(point) for point in curve.points] == [(n / 1000, -n / 250) for n in range(5000)]
 
 
+def test_a_last_word(desk: Desk) -> None:
+    """What is told before the other end hangs up counts, also where no file could tell more."""
+    desk.spool.rmdir()
+    clip = (("s", "/clip.wav"), ("d", 0.0), ("h", 1), ("i", 48000), ("i", 3), ("s", ""), ("d", 0.0))
+    done = encode("/segue/job/done", ("s", "long"), *clip)
+    with socket.create_server(("127.0.0.1", 0)) as server, told(server.getsockname()[1]):
+        turn = long_order(desk)
+        assert turn() == "asked"
+        connection, _ = server.accept()
+        with connection:
+            connection.sendall(Lengths().frame(done))
+            connection.shutdown(socket.SHUT_WR)
+            assert until(lambda: turn() != "asked" and turn()) == "done"
+
+
 @contextmanager
 def needle(port: int) -> Iterator[None]:
     """Between script and bridge: takes little at a time, and breaks whatever comes back in two."""

@@ -49,7 +49,8 @@ function wire:answers()
     local others = self.files:answers()
     table.move(others, 1, #others, #messages + 1, messages)
   elseif self.stream:closed() then
-    messages[1] = { address = "/segue/error", self.id, "server-unreachable", self.problem }
+    local nobody = { address = "/segue/error", self.id, "server-unreachable", self.problem }
+    messages[#messages + 1] = nobody
   end
   return messages
 end
