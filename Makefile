@@ -47,16 +47,20 @@ $(STAMP): pyproject.toml constraints.txt
 		echo "python-rtmidi has no wheel for this Python (3.12 has): MIDI's tests will be skipped"
 	@touch $@
 
-# liblo's oscsend and oscdump play the foreign client in the tests of the bridge.
+# liblo's oscsend and oscdump play the foreign client in the tests of the bridge; REAPER's scripts
+# speak to it through LuaSocket.
 foreign-osc:
-	@if ! command -v oscsend >/dev/null && [ -f /etc/debian_version ] && [ "$$(id -u)" = 0 ]; then \
+	@if ! { command -v oscsend && ls /usr/lib/*/lua/5.4/socket/core.so; } >/dev/null 2>&1 \
+		&& [ -f /etc/debian_version ] && [ "$$(id -u)" = 0 ]; then \
 		export DEBIAN_FRONTEND=noninteractive; \
-		timeout 120 apt-get install -qq -y liblo-tools >/dev/null 2>&1 \
-		|| { timeout 120 apt-get update -qq && timeout 120 apt-get install -qq -y liblo-tools; } \
-			>/dev/null 2>&1 || true; \
+		get="timeout 120 apt-get install -qq -y liblo-tools lua-socket"; \
+		$$get >/dev/null 2>&1 \
+		|| { timeout 120 apt-get update -qq && $$get; } >/dev/null 2>&1 || true; \
 	fi
 	@command -v oscsend >/dev/null || \
 		echo "liblo-tools is missing: tests that use oscsend and oscdump will be skipped"
+	@ls /usr/lib/*/lua/5.4/socket/core.so >/dev/null 2>&1 || \
+		echo "lua-socket is missing: tests of REAPER's scripts over a socket will be skipped"
 
 # JACK without a sound card carries the tests' MIDI and audio; PortAudio plays through it.
 jack:
