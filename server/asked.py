@@ -55,7 +55,7 @@ class Asked:
     @property
     def fitting_polish(self) -> int:
         """How many steps of polish leave what is asked for; a single level is set after it."""
-        if not self.anything or isinstance(self._painter.place, Vary) or len(self._gains) > 1:
+        if isinstance(self._painter.place, Vary) or len(self._gains) > 1:
             return 0
         return min((POLISH.get(term.kind, 0) for term in self._wanted), default=POLISH_STEPS)
 

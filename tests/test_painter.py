@@ -107,7 +107,7 @@ def test_one_step_needs_no_correction() -> None:
         (Outpaint(), 3, 1, 3),
         (Vary(), None, 0, 0),
         (Vary(), 3, 0, 3),
-        (None, None, 0, 0),
+        (None, None, 0, 10),
     ],
 )
 def test_what_was_found_is_polished(

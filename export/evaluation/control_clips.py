@@ -253,7 +253,7 @@ def original(studio: Studio, target: Target, settings: Settings, path: Path) -> 
     return Sheet.of(laid, 0.0, engine, None)
 
 
-UNCONTROLLED = Settings(iterations=1)
+UNCONTROLLED = Settings(iterations=1, polish=0)
 METHODS: Mapping[str, Callable[[Studio, Target, Settings, Path], Sheet]] = {
     "uncontrolled": ours,
     "ours": ours,

@@ -174,7 +174,7 @@ TASKS = {
     "uncontrolled": Task(
         target=lambda _, number: nothing(number),
         iterations=1,
-        methods=("uncontrolled",),
+        methods=("uncontrolled", "as shipped"),
     ),
     "intensity": Task(
         target=intensity,

@@ -40,7 +40,7 @@ from segue.export.evaluation.real_audio import choose, tracks
 from segue.export.evaluation.tables import Cell, Table
 from segue.presets.vocabulary import Code, SegueError, Settings
 from segue.server.ditto.mel import log_mel
-from segue.server.painter import ITERATIONS_TO_POLISH
+from segue.server.painter import ITERATIONS, ITERATIONS_TO_POLISH
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -197,8 +197,8 @@ class ControlsEvaluation:
         K: Cell = LACKS
         if row.method in OPTIMIZED:
             K = self.config.settings(row.task).iterations or LACKS
-        elif row.method == SHIPPED:
-            K = ITERATIONS_TO_POLISH
+        elif row.method == SHIPPED and task.figures:
+            K = ITERATIONS_TO_POLISH if self.studio.ours.engine.base else ITERATIONS
         start: tuple[Cell, ...] = (row.task, row.method, K, len(row.found))
         papers: list[Cell] = [*task.paper, *[LACKS] * len(task.figures)]
         measured: list[tuple[Cell, ...]] = [
