@@ -6,6 +6,7 @@ local curves = {}
 local STEP_SECONDS = 0.1
 local TICKS_A_BEAT = 1920 -- as Ardour counts
 local LOWEST_DB, HIGHEST_DB = -60, 30 -- what Segue takes
+local FADER_DB = 192 -- from 0 dB down to where Ardour's faders end
 
 local function at (sample)
 	return Temporal.timepos_t (math.floor (sample + 0.5))
@@ -79,20 +80,68 @@ function curves.level (track, sample)
 	return level
 end
 
+local function sampled (from, to, level_at)
+	local rate, rows = Session:nominal_sample_rate (), {}
+	for i = 0, math.ceil ((to - from) / (STEP_SECONDS * rate)) do
+		local sample = math.min (from + i * STEP_SECONDS * rate, to)
+		rows[i + 1] = { (sample - from) / rate, level_at (sample) }
+	end
+	return rows
+end
+
+local function within (value, low, high)
+	return math.max (low, math.min (high, value))
+end
+
 -- (seconds, dB) where trim or fader are automated, else nil; 0 dB is the region's level.
 function curves.gain (track, from, to)
 	if not follows (track:trim_control ()) and not follows (track:gain_control ()) then
 		return nil
 	end
-	local rate, rows = Session:nominal_sample_rate (), {}
-	local count = math.ceil ((to - from) / (STEP_SECONDS * rate))
-	for i = 0, count do
-		local sample = math.min (from + i * STEP_SECONDS * rate, to)
+	return sampled (from, to, function (sample)
 		local level = curves.level (track, sample)
 		local db = level > 0 and 20 * math.log (level, 10) or LOWEST_DB
-		rows[#rows + 1] = { (sample - from) / rate, math.max (LOWEST_DB, math.min (HIGHEST_DB, db)) }
+		return within (db, LOWEST_DB, HIGHEST_DB)
+	end)
+end
+
+-- Whether the curve of a lane is one of shares: trim and fader have decibels, a switch neither.
+function curves.has_share (lane)
+	local control = lane.control
+	for _, level in ipairs (levels_of (lane.track)) do
+		if control:id ():to_s () == level:id ():to_s () then
+			return false
+		end
 	end
-	return rows
+	return follows (control) and not control:toggled () and control:upper () > control:lower ()
+end
+
+-- As Ardour divides its faders: 0.78 at 0 dB of one that ends at 6 dB.
+local function fader_height (gain, top)
+	local db = gain > 0 and 6 * math.log (2 * gain / top, 2) or -FADER_DB
+	return math.max (0, (db + FADER_DB) / (FADER_DB + 6)) ^ 8
+end
+
+-- How high in its lane a value is drawn, 0 to 1.
+local function height (lane, value)
+	local low, high = lane.control:lower (), lane.control:upper ()
+	value = within (value, low, high)
+	if lane.parameter == "send" then
+		return fader_height (value, high)
+	elseif lane.parameter == "pan-azimuth" then
+		return 1 - value -- left is above
+	elseif lane.control:desc ().logarithmic and low > 0 then
+		return math.log (value / low) / math.log (high / low)
+	end
+	return (value - low) / (high - low)
+end
+
+-- (seconds, share) of a lane (see lanes.lua).
+function curves.share (lane, from, to)
+	local list = lane.control:alist ()
+	return sampled (from, to, function (sample)
+		return height (lane, list:eval (at (sample)))
+	end)
 end
 
 return curves

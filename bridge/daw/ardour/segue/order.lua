@@ -9,10 +9,10 @@ local heard = need ("heard")
 local MOST_SECONDS = 30 -- of the region, on each side of the new music
 local ROWS_A_LINE = 64
 
-local function add_rows (lines, id, what, rows, first_beat)
+local function add_rows (lines, id, what, rows, scale, first_beat)
 	local columns = #rows[1]
 	lines[#lines + 1] = spool.line ("/segue/rows/begin", "ssissd",
-		id, what, #rows, "", "", first_beat or 0) -- in seconds and decibels, as usual
+		id, what, #rows, "", scale, first_beat or 0) -- in seconds, as usual
 	for first = 1, #rows, ROWS_A_LINE do
 		local numbers = {}
 		for i = first, math.min (first + ROWS_A_LINE - 1, #rows) do
@@ -52,18 +52,30 @@ local function ask (lines, order, path, rate)
 	end
 end
 
-local function lines_of (order, path, track, rate)
-	local lines, first = {}, order.position
-	add_rows (lines, order.id, "tempo", curves.tempo (first, order.to), curves.first_beat (first))
-	if order.kind == "inpaint" then
-		local gap = { (order.from - first) / rate, (order.to - order.from) / rate }
-		add_rows (lines, order.id, "gaps", { gap })
+local function add_intensity (lines, order, track, lane)
+	if lane and order.kind ~= "vary" then
+		local shares = curves.share (lane, order.from, order.to)
+		add_rows (lines, order.id, "intensity", shares, "share")
+		order.fader = curves.level (track, order.from)
+		print ("Segue: along the curve of " .. lane.control:name ())
+		return
 	end
 	local gains = order.kind == "continue" and curves.gain (track, order.from, order.to)
 	if gains then
-		add_rows (lines, order.id, "intensity", gains)
+		add_rows (lines, order.id, "intensity", gains, "db")
 		order.fader = 1 -- the music itself follows trim and fader
 	end
+end
+
+local function lines_of (order, path, track, lane, rate)
+	local lines, first = {}, order.position
+	local beat = curves.first_beat (first)
+	add_rows (lines, order.id, "tempo", curves.tempo (first, order.to), "", beat)
+	if order.kind == "inpaint" then
+		local gap = { (order.from - first) / rate, (order.to - order.from) / rate }
+		add_rows (lines, order.id, "gaps", { gap }, "")
+	end
+	add_intensity (lines, order, track, lane)
 	ask (lines, order, path, rate)
 	return lines
 end
@@ -75,10 +87,7 @@ local function new_id ()
 end
 
 local function order (kind)
-	local region, track, range = selected ()
-	if not region then
-		error (range, 0)
-	end
+	local region, track, range, lane = selected ()
 	local rate = Session:nominal_sample_rate ()
 	local first, last, from, to = stretches (kind, region, range, rate)
 	local new = {
@@ -89,7 +98,7 @@ local function order (kind)
 	}
 	local channels = region:to_audioregion ():n_channels ()
 	local path = heard (new.id .. ".wav", track, channels, first, last)
-	spool.write (new.id .. ".order", lines_of (new, path, track, rate))
+	spool.write (new.id .. ".order", lines_of (new, path, track, lane, rate))
 	journal.add (new)
 	print ("Segue: " .. kind .. " " .. new.region .. " (" .. new.id .. ")")
 end
