@@ -6,6 +6,7 @@ Real too: JACK (its dummy driver), `segue spool`, the bridge, the server. The en
 from __future__ import annotations
 
 import math
+import re
 import signal
 import subprocess
 import sys
@@ -22,6 +23,7 @@ from segue.presets.controls import Inpaint, Intensity, Outpaint, Vary
 from segue.presets.vocabulary import Code, Request, SegueError, State
 from tests import ardour_daw
 from tests.ardour_daw import Ardour, headless, quoted, until
+from tests.mouse import Mouse
 from tests.osc_client import Running
 from tests.recorder import serving
 from tests.toy_engine import FADE_SECONDS, ToyEngine
@@ -32,6 +34,8 @@ OUT = 64  # samples that Ardour fades out at a region's end
 CONTINUE, INPAINT, VARY, CANCEL = 3, 4, 5, 6  # 1 and 2 are taken
 TRACKS = {"Gitarre": (2, 48_001), "Baß": (1, 1_000_002)}  # channels, and where its region begins
 TAPE_FIRST = 3_000_003  # of a third track, which only the last test has to do with
+FREQUENCY = 2  # of ACE EQ's inputs: from 20 Hz to 20 kHz, in octaves
+OVER, APART = 180, 30  # pixels: where tracks begin at most, and less than one of them is high
 SEGUE = """
 import sys
 from pathlib import Path
@@ -154,6 +158,38 @@ def _create(session: Path, rate: int, home: Path, tracks: dict[str, int]) -> Non
     headless(f'{new} {made} s:save_state ("")', home)
 
 
+def _draw(session: Path, home: Path) -> None:
+    """A curve of the guitar's equalizer after its region, 20 to 2000 Hz in four seconds and half
+    of the way back in four more; its lane is open."""
+    end = TRACKS["Gitarre"][1] + SECONDS * RATE
+    found = headless(
+        f"""local s = load_session ({quoted(session)}, "song")
+        local track = s:route_by_name ("Gitarre")
+        local equalizer = ARDOUR.LuaAPI.new_plugin (s, "urn:ardour:a-eq", ARDOUR.PluginType.LV2, "")
+        track:add_processor_by_index (equalizer, 0, nil, true)
+        local list = ARDOUR.LuaAPI.plugin_automation (track:nth_plugin (0), {FREQUENCY})
+        for _, point in ipairs {{ {{0, 20}}, {{4, 2000}}, {{8, 200}} }} do
+            local at = Temporal.timepos_t ({end} + point[1] * {RATE})
+            list:list ():add (at, point[2], false, true)
+        end
+        for each in PBD.Controllable.registered_controllables ():iter () do
+            local control = each:to_automationcontrol ()
+            if not control:isnil () and control:name () == "Frequency 1" then
+                control:set_automation_state (ARDOUR.AutoState.Play)
+                print ("number", control:id ():to_s ())
+            end
+        end
+        s:save_state ("")""",
+        home,
+    )
+    (number,) = (line.split()[1] for line in found if line.startswith("number"))
+    shown = f'<Object id="automation {number}" visible="1"/>'
+    file = session / "song.ardour"
+    text = file.read_text(encoding="utf-8")
+    added = f"<Extra><GUIObjectState>{shown}</GUIObjectState></Extra></Session>"
+    file.write_text(re.sub("</Session>", added, text), encoding="utf-8")
+
+
 def _add(ardour: Ardour, track: str, path: Path) -> None:
     """A region of all of a file."""
     position = TRACKS[track][1]
@@ -197,6 +233,7 @@ def studio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Studio]:
     session = folder / "My 'Söng' & \"x\""
     channels = {track: count for track, (count, _) in TRACKS.items()} | {"Tape": 1}
     _create(session, RATE, home, channels)
+    _draw(session, home)
     engine = ToyEngine()
     engine.gate.set()
     ardour = Ardour(folder, session / "song.ardour")
@@ -420,6 +457,82 @@ def test_trim_counts_like_the_fader(studio: Studio) -> None:
         trim:set_automation_state (ARDOUR.AutoState.Off)
         trim:set_value (1, alone)
         fader:set_value (1, alone)""")
+
+
+def _drag(ardour: Ardour, y: int, first: int, last: int) -> bool:
+    """Draw from a sample to another with the mouse; whether a lane and no track got selected."""
+    with Mouse(ardour.display) as mouse:
+        for x in (first, (first + last) // 2, last):
+            mouse.move(x, y)
+            ardour.lua("")  # once Ardour has answered it has seen the mouse
+            if x == first:
+                mouse.button(down=True)
+        mouse.button(down=False)
+    tracks = "Editor:get_selection ().tracks"
+    (line,) = ardour.lua(f"say ({tracks}:to_tav_list ():size (), {tracks}:routelist ():size ())")
+    return line == "1\t0"
+
+
+def _select_in_lane(ardour: Ardour, track: str, first: int, last: int) -> int:
+    """A range with the mouse in the first lane below a track, near these samples; the last one."""
+    middle = (640, 400)
+    with Mouse(ardour.display) as mouse:
+        mouse.move(*middle)
+    (line,) = ardour.lua(f"""
+        Editor:set_mouse_mode (Editing.MouseRange, true)
+        Editor:get_selection ():clear_all ()
+        Editor:reset_zoom (2048) Editor:reset_x_origin (0) Editor:reset_y_origin (0)
+        local view = Editor:rtav_from_route (Session:route_by_name ("{track}")):to_timeaxisview ()
+        local pointer, height = Editor:get_pointer_position (0, 0), view:current_height ()
+        say (pointer[1], pointer[2], view:y_position () + 3 * height // 2,
+            Editor:sample_to_pixel ({first}), Editor:sample_to_pixel ({last}))""")
+    x, y, lane, left, right = (round(float(each)) for each in line.split("\t"))
+    across, down = middle[0] - x, middle[1] - y
+    places = range(down + lane + OVER, down + lane, -APART)
+    assert any(_drag(ardour, place, across + left, across + right) for place in places)
+    return int(ardour.lua("say (Editor:get_selection ().time:end_sample ())")[0])
+
+
+def test_a_curve_selected_with_the_mouse(studio: Studio) -> None:
+    """A range drawn in the lane of a plugin's parameter: the region before it goes on up to its
+    end, as strong as the curve is high there."""
+    first = TRACKS["Gitarre"][1]
+    end = first + SECONDS * RATE
+    last = _select_in_lane(studio.ardour, "Gitarre", end + RATE // 2, end + 7 * RATE)
+    studio.ardour.act(CONTINUE)
+    (overlay,) = studio.placed("AI")
+    asked = studio.engine.requests[-1]
+    assert asked.new_seconds == pytest.approx((last - end) / RATE)
+    assert 6 < asked.new_seconds < 8
+    (curve,) = (each for each in asked.controls if isinstance(each, Intensity))
+    levels = dict(curve.points)
+    assert [curve.unit, curve.scale] == ["seconds", "share"]
+    heights = [levels[time] for time in (0, 1, 2, 4, 6)]
+    assert heights == pytest.approx([0, 1 / 6, 1 / 3, 2 / 3, 1 / 2], abs=1e-4)
+    fade = round(FADE_SECONDS * RATE)
+    assert overlay[:2] == [str(end - fade), str(last - end + fade)]
+    studio.undo()
+    studio.ardour.lua("Editor:set_mouse_mode (Editing.MouseObject, true)")
+
+
+def test_points_of_a_curve_are_selected(studio: Studio) -> None:
+    """As with its lane: the region that ends last on its track goes on, four bars."""
+    end = TRACKS["Gitarre"][1] + SECONDS * RATE
+    range_ = f'Temporal.timepos_t ({end - RATE}), Temporal.timepos_t ({end + 9 * RATE}), ""'
+    studio.ardour.lua(f"""
+        Editor:get_selection ():clear_all ()
+        Editor:set_loop_range ({range_})
+        Editor:access_action ("Editor", "select-all-in-loop-range")""")
+    studio.ardour.act(CONTINUE)
+    studio.placed("AI")
+    asked = studio.engine.requests[-1]
+    assert asked.new_seconds == pytest.approx(8)
+    (curve,) = (each for each in asked.controls if isinstance(each, Intensity))
+    levels = dict(curve.points)
+    assert curve.scale == "share"
+    heights = [levels[time] for time in (0, 2, 4, 8)]
+    assert heights == pytest.approx([0, 1 / 3, 2 / 3, 1 / 3], abs=1e-4)
+    studio.undo()
 
 
 def test_nothing_selected(studio: Studio) -> None:
