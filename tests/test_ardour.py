@@ -159,8 +159,8 @@ def _create(session: Path, rate: int, home: Path, tracks: dict[str, int]) -> Non
 
 
 def _draw(session: Path, home: Path) -> None:
-    """A curve of the guitar's equalizer after its region, 20 to 2000 Hz in four seconds and half
-    of the way back in four more; its lane is open."""
+    """A curve of the guitar's equalizer: four seconds from 2000 Hz to 20 Hz at its region's end,
+    four back, and half of the way down in four more; its lane is open."""
     end = TRACKS["Gitarre"][1] + SECONDS * RATE
     found = headless(
         f"""local s = load_session ({quoted(session)}, "song")
@@ -168,7 +168,7 @@ def _draw(session: Path, home: Path) -> None:
         local equalizer = ARDOUR.LuaAPI.new_plugin (s, "urn:ardour:a-eq", ARDOUR.PluginType.LV2, "")
         track:add_processor_by_index (equalizer, 0, nil, true)
         local list = ARDOUR.LuaAPI.plugin_automation (track:nth_plugin (0), {FREQUENCY})
-        for _, point in ipairs {{ {{0, 20}}, {{4, 2000}}, {{8, 200}} }} do
+        for _, point in ipairs {{ {{-4, 2000}}, {{0, 20}}, {{4, 2000}}, {{8, 200}} }} do
             local at = Temporal.timepos_t ({end} + point[1] * {RATE})
             list:list ():add (at, point[2], false, true)
         end
@@ -503,7 +503,7 @@ def test_a_curve_selected_with_the_mouse(studio: Studio) -> None:
     (overlay,) = studio.placed("AI")
     asked = studio.engine.requests[-1]
     assert asked.new_seconds == pytest.approx((last - end) / RATE)
-    assert 6 < asked.new_seconds < 8
+    assert 6 * RATE < last - end < 8 * RATE
     (curve,) = (each for each in asked.controls if isinstance(each, Intensity))
     levels = dict(curve.points)
     assert [curve.unit, curve.scale] == ["seconds", "share"]
@@ -511,6 +511,17 @@ def test_a_curve_selected_with_the_mouse(studio: Studio) -> None:
     assert heights == pytest.approx([0, 1 / 6, 1 / 3, 2 / 3, 1 / 2], abs=1e-4)
     fade = round(FADE_SECONDS * RATE)
     assert overlay[:2] == [str(end - fade), str(last - end + fade)]
+    studio.undo()
+    _select_in_lane(studio.ardour, "Gitarre", end - 3 * RATE, end - RATE)
+    studio.ardour.act(INPAINT)
+    studio.placed("AI")
+    inside = studio.engine.requests[-1]
+    assert isinstance(inside.place, Inpaint)
+    (gap,) = inside.place.gaps
+    assert gap.start == pytest.approx(SECONDS - 3, abs=0.1)
+    (curve,) = (each for each in inside.controls if isinstance(each, Intensity))
+    for time, level in curve.points:
+        assert level == pytest.approx((SECONDS - gap.start - time) / 6, abs=1e-4)
     studio.undo()
     studio.ardour.lua("Editor:set_mouse_mode (Editing.MouseObject, true)")
 
