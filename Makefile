@@ -80,7 +80,7 @@ daws:
 		&& [ -f /etc/debian_version ] && [ "$$(id -u)" = 0 ]; then \
 		export DEBIAN_FRONTEND=noninteractive; \
 		get="timeout 400 apt-get install -qq -y --no-install-recommends"; \
-		get="$$get ardour audacity xvfb lua-check"; \
+		get="$$get ardour audacity xvfb lua-check libxtst6"; \
 		$$get >/dev/null 2>&1 \
 		|| { timeout 120 apt-get update -qq && $$get; } >/dev/null 2>&1 || true; \
 	fi
