@@ -13,8 +13,8 @@ import numpy as np
 import soundfile
 
 from segue.bridge.cli.spool import serve
-from segue.bridge.daw.spool_lines import decode_line, encode_line
 from segue.bridge.osc.codec import Message, Value
+from segue.bridge.osc.lines import decode_line, encode_line
 from tests.reaper_double import Item, Project, Reaper, Track
 from tests.recorder import DEADLINE_SECONDS
 

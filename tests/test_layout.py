@@ -50,8 +50,11 @@ SANS_IO = tuple(
     for name in (
         *(f"osc.{each}" for each in ("codec", "grammar", "addresses", "commands", "session")),
         *(f"osc.{each}" for each in ("replies", "rows", "row_list", "row_controls", "audience")),
-        *(f"osc.{each}" for each in ("leases", "stream", "oscquery")),
-        *(f"daw.{each}" for each in ("spool", "spool_lines", "audacity")),
+        *(
+            f"osc.{each}"
+            for each in ("leases", "stream", "oscquery", "http", "http_order", "lines")
+        ),
+        *(f"daw.{each}" for each in ("spool", "audacity")),
         "watch.ready",
         "pipe.session",
         "job_sheet",

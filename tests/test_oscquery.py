@@ -10,7 +10,7 @@ from typing import Any
 import httpx
 import pytest
 
-from segue.bridge.osc import oscquery
+from segue.bridge.osc import http, oscquery
 from segue.bridge.osc.addresses import INCOMING, OUTGOING, ROWS
 from segue.bridge.osc.stream import StreamError
 from tests.osc_client import Running
@@ -114,8 +114,8 @@ def test_heads(head: bytes, status: int) -> None:
 def test_a_head_in_pieces_and_its_limit() -> None:
     """Byte by byte it comes once; what follows is ignored; 8 KiB are enough."""
     whole = b"GET / HTTP/1.1\r\n" + ORIGIN
-    reader = oscquery.Head()
+    reader = http.Head()
     data = whole + b"\r\n\r\nbody"
     assert [head for byte in data for head in reader.feed(bytes([byte]))] == [whole]
     with pytest.raises(StreamError):
-        oscquery.Head().feed(b"G" * (oscquery.MAX_HEAD_BYTES + 1))
+        http.Head().feed(b"G" * (http.MAX_HEAD_BYTES + 1))

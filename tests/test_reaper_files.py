@@ -16,8 +16,8 @@ from segue.bridge.cli.spool import default_folder
 from segue.bridge.daw.install import Fate
 from segue.bridge.daw.reapack import header, index, main, scripts
 from segue.bridge.daw.reaper_install import default_reaper_folder, install_reaper
-from segue.bridge.daw.spool_lines import decode_line, encode_line
 from segue.bridge.osc.codec import Message
+from segue.bridge.osc.lines import decode_line, encode_line
 from segue.presets.library import load_preset
 from segue.presets.vocabulary import SegueError
 from tests.reaper_desk import SCRIPTS

@@ -13,8 +13,8 @@ import pytest
 from segue.bridge.daw import spool
 from segue.bridge.daw.spool import QUIET_SECONDS, RETRY_SECONDS, Answer, Send, Spool
 from segue.bridge.daw.spool_folder import MAX_AGE_SECONDS, SpoolFolder
-from segue.bridge.daw.spool_lines import decode_line, encode_line
 from segue.bridge.osc.codec import MAX_DATAGRAM_BYTES, Message, decode, encode
+from segue.bridge.osc.lines import MAX_LINES, decode_line, encode_line
 
 ORDER = "/segue/outpaint\tssddd\ta\t/take.wav\t1.5\t4\t6\n"
 SENT = Send(
@@ -140,8 +140,8 @@ def test_a_limit_of_orders_and_lines() -> None:
     (answer,) = orders.take("one-more", ORDER, 0.0)
     assert isinstance(answer, Answer)
     assert "64 orders are under way" in answer.line
-    assert len(Spool().take("a", ORDER * spool.MAX_LINES, 0.0)) == spool.MAX_LINES
-    assert isinstance(Spool().take("a", ORDER * (spool.MAX_LINES + 1), 0.0)[0], Answer)
+    assert len(Spool().take("a", ORDER * MAX_LINES, 0.0)) == MAX_LINES
+    assert isinstance(Spool().take("a", ORDER * (MAX_LINES + 1), 0.0)[0], Answer)
 
 
 class Bridge:

@@ -159,9 +159,9 @@ def test_a_line_subscribes_and_hangs_up(running: Running) -> None:
 
 
 def test_a_broken_line_is_closed_and_the_others_are_not(running: Running) -> None:
-    """A browser that posts, or bytes without sense, end their own connection only."""
+    """Bytes without sense end their own connection only."""
     with closing(Line(running.port, Lengths())) as good:
-        for nonsense in (b"POST /segue/cancel HTTP/1.1\r\n\r\n", b"\xff" * 64, b"\xc0\xdba\xc0"):
+        for nonsense in (b"post", b"\xff" * 64, b"\xc0\xdba\xc0"):
             with socket.create_connection(("127.0.0.1", running.port), DEADLINE_SECONDS) as bad:
                 bad.sendall(nonsense)
                 assert _rest(bad) == b""

@@ -1,6 +1,6 @@
 """OSC by way of files, for DAWs whose scripts can send but never listen.
 
-A script leaves `<id>.order` in a folder: one OSC message a line (`spool_lines`). What Segue
+A script leaves `<id>.order` in a folder: one OSC message a line (`osc.lines`). What Segue
 answers is added to `<id>.answers` in the same form. The script removes the order once it has
 what it wanted; sooner, and the job is cancelled. Audio that it sends lies beside it, as `<id>.wav`.
 
@@ -13,12 +13,12 @@ import re
 from dataclasses import dataclass
 from enum import Enum
 
-from segue.bridge.daw.spool_lines import decode_line, encode_line
 from segue.bridge.osc import codec
+from segue.bridge.osc.addresses import ENDS
+from segue.bridge.osc.lines import encode_line, packets
 from segue.presets.vocabulary import Code
 
 MAX_ORDERS = 64
-MAX_LINES = 16_384  # of one order
 RETRY_SECONDS = 2.0  # until an order is accepted
 MISSING_SECONDS = 0.2  # until rows that got lost are sent again
 QUIET_SECONDS = 30.0  # of an accepted one: the bridge may have been started anew
@@ -57,7 +57,6 @@ class Stage(Enum):
     ENDED = "ended"
 
 
-ENDS = ("/segue/job/done", "/segue/job/cancelled", "/segue/error")
 # What is passed on, and what it makes of an order.
 STAGES = {
     "/segue/job/accepted": Stage.ACCEPTED,
@@ -89,7 +88,7 @@ class Spool:
         try:
             if len(self._orders) >= MAX_ORDERS:
                 raise ValueError(f"{MAX_ORDERS} orders are under way: try again later")
-            sends = _sends(text)
+            sends = [Send(packet) for packet in packets(text)]
         except ValueError as error:
             message = codec.Message("/segue/error", (order_id, Code.BAD_REQUEST.value, str(error)))
             return [Answer(order_id, encode_line(message))]
@@ -165,17 +164,3 @@ def _wait(order_id: str, order: _Order, text: str) -> list[Step]:
         return []
     order.told = text
     return [Answer(order_id, encode_line(codec.Message(WAITING, (order_id, text))))]
-
-
-def _sends(text: str) -> list[Send]:
-    lines = [line for line in text.split("\n") if line]
-    if not 0 < len(lines) <= MAX_LINES:
-        raise ValueError(f"an order has 1 to {MAX_LINES} lines, not {len(lines)}")
-    return [_send(line) for line in lines]
-
-
-def _send(line: str) -> Send:
-    address, arguments = decode_line(line)
-    if not address.startswith("/segue/"):
-        raise ValueError(f"{address}: only what begins with /segue/ is sent")
-    return Send(codec.encode(address, *arguments))

@@ -6,7 +6,8 @@ import socket
 from contextlib import suppress
 from pathlib import Path
 
-from segue.bridge.daw.spool import ENDS, ID, Answer, Send, Spool, Step
+from segue.bridge.daw.spool import ID, Answer, Send, Spool, Step
+from segue.bridge.osc.addresses import ENDS
 from segue.bridge.osc.codec import MAX_DATAGRAM_BYTES
 from segue.bridge.osc.udp_port import HOST, RECEIVE_BUFFER_BYTES
 

@@ -194,6 +194,7 @@ ROWS = (
 )
 INCOMING = {row.address: row for row in ROWS if row.direction is Direction.TO_SEGUE}
 OUTGOING = {row.address: row for row in ROWS if row.direction is Direction.TO_DAW}
+ENDS = tuple(row.address for row in (DONE, CANCELLED, ERROR))  # nothing of a job comes after
 
 
 def markdown_table() -> str:

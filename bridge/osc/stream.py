@@ -26,6 +26,8 @@ class StreamError(Exception):
 class Framing(Protocol):
     """How packets lie in a stream."""
 
+    over: bool  # whether nothing goes out any more
+
     def feed(self, data: bytes) -> list[bytes]:
         """The packets that are now whole. Raises StreamError."""
         ...
@@ -42,6 +44,8 @@ def framing(first: int) -> Framing:
 
 class Lengths:
     """OSC 1.0 over TCP: an int32 says how long the packet behind it is."""
+
+    over = False
 
     def __init__(self) -> None:
         self._buffer = bytearray()
@@ -70,6 +74,8 @@ class Lengths:
 
 class Slip:
     """RFC 1055 with an END on both sides of each packet, as OSC 1.1 asks."""
+
+    over = False
 
     def __init__(self) -> None:
         self._buffer = bytearray()

@@ -1,4 +1,7 @@
-"""The TCP port of the bridge: OSC in either framing, and OSCQuery, told apart by the first byte."""
+"""The TCP port of the bridge: OSC in either framing, OSCQuery and orders over HTTP.
+
+The first byte tells them apart.
+"""
 
 from __future__ import annotations
 
@@ -6,10 +9,12 @@ import asyncio
 import logging
 import socket
 from collections.abc import Callable
+from string import ascii_uppercase
 from typing import cast
 
-from segue.bridge.osc import oscquery
+from segue.bridge.osc import http, oscquery
 from segue.bridge.osc.commands import Sender
+from segue.bridge.osc.http_order import Order
 from segue.bridge.osc.session import Reply
 from segue.bridge.osc.stream import Framing, StreamError, framing
 from segue.bridge.osc.udp_port import HOST, bind_problem
@@ -57,12 +62,12 @@ class TcpPort:
 
 
 class Connection(asyncio.Protocol):
-    """One client: OSC in the framing it came in, or a single question over HTTP."""
+    """One client: OSC in the framing it came in, or a single request over HTTP."""
 
     def __init__(self, port: TcpPort) -> None:
         self._port = port
         self._sender = Sender("", 0, stream=True)
-        self._framing: Framing | oscquery.Head | None = None
+        self._framing: Framing | None = None
         self._transport: asyncio.Transport | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -81,20 +86,23 @@ class Connection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """Part of asyncio.Protocol."""
         if self._framing is None:
-            first = data[0]
-            self._framing = oscquery.Head() if first == oscquery.GET else framing(first)
+            self._framing = _spoken(data[0])
         try:
             packets = self._framing.feed(data)
         except StreamError as error:
             LOGGER.warning("connection %s closed: %s", self._sender, error)
             self.close()
             return
+        except http.HttpError as error:
+            self._refuse(error)
+            return
         for packet in packets:
-            self._take(packet)
+            if not self._framing.over:
+                self._take(packet)
 
     def _take(self, packet: bytes) -> None:
         assert self._transport is not None
-        if isinstance(self._framing, oscquery.Head):
+        if isinstance(self._framing, http.Head):
             self._transport.write(oscquery.respond(packet, self._port.port))
             self._transport.close()
         else:
@@ -104,6 +112,15 @@ class Connection(asyncio.Protocol):
         """One packet, framed as this client frames its own."""
         if self._transport is not None and self._framing is not None:
             self._transport.write(self._framing.frame(data))
+            if self._framing.over:
+                self._transport.close()
+
+    def _refuse(self, error: http.HttpError) -> None:
+        """Answer, and go on reading: hanging up on a client that sends might lose it the answer."""
+        assert self._transport is not None
+        LOGGER.warning("a request over HTTP is refused: %s", error)
+        self._transport.write(error.answer)
+        self._transport.write_eof()
 
     def pause_writing(self) -> None:
         """Part of asyncio.Protocol: the other end does not read."""
@@ -120,3 +137,10 @@ class Connection(asyncio.Protocol):
         """Hang up."""
         if self._transport is not None:
             self._transport.abort()
+
+
+def _spoken(first: int) -> Framing:
+    """What a client speaks whose first byte this is; a method of HTTP is in capitals."""
+    if first == oscquery.GET:
+        return http.Head()
+    return Order() if chr(first) in ascii_uppercase else framing(first)

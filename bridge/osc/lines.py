@@ -1,10 +1,15 @@
-"""An OSC message as a line of text: address, type tags and arguments, parted by tabs."""
+"""An OSC message as a line of text: address, type tags and arguments, parted by tabs.
+
+An order is one message a line, for whoever has no OSC: the spool's files, and HTTP.
+"""
 
 from __future__ import annotations
 
 import re
 
-from segue.bridge.osc.codec import Message, Value
+from segue.bridge.osc.codec import Message, OscError, Value, decode, encode
+
+MAX_LINES = 16_384  # of one order
 
 _ESCAPES = {"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"}
 _UNESCAPES = {escape: character for character, escape in _ESCAPES.items()}
@@ -38,6 +43,26 @@ def decode_line(line: str) -> tuple[str, list[tuple[str, Value]]]:
     if len(tags) != len(fields):
         raise ValueError(f"{address}: {len(tags)} type tags for {len(fields)} arguments")
     return address, [(tag, _value(tag, field)) for tag, field in zip(tags, fields, strict=True)]
+
+
+def packets(text: str) -> list[bytes]:
+    """The messages of an order, as the bridge reads them. Raises ValueError saying which is bad."""
+    lines = [line for line in text.split("\n") if line]
+    if not 0 < len(lines) <= MAX_LINES:
+        raise ValueError(f"an order has 1 to {MAX_LINES} lines, not {len(lines)}")
+    return [_packet(line) for line in lines]
+
+
+def _packet(line: str) -> bytes:
+    address, arguments = decode_line(line)
+    if not address.startswith("/segue/"):
+        raise ValueError(f"{address}: only what begins with /segue/ is sent")
+    packet = encode(address, *arguments)
+    try:
+        decode(packet)  # the bridge would drop it without a word
+    except OscError as error:
+        raise ValueError(f"{address}: {error}") from error
+    return packet
 
 
 def _value(tag: str, field: str) -> Value:
