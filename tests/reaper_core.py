@@ -6,6 +6,7 @@ What REAPER refuses (an object that is gone, a number that is not whole) is refu
 
 from __future__ import annotations
 
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -48,6 +49,8 @@ class Reaper:
         self.render: Callable[[Project], None] | None = None
         self.scripts: list[Script] = []
         self.refresh_prevented = 0
+        self.starts_programs = False
+        self.programs: list[subprocess.Popen[bytes]] = []
 
     def run(self, path: Path) -> Script:
         """Start a script, as an action does."""

@@ -44,6 +44,7 @@ class Desk:
         self.item: Item = self.track.add(self.file, ITEM_START, ITEM_SECONDS)
         self.item.takes[0].info["D_STARTOFFS"] = ITEM_OFFSET
         self.reaper = Reaper(self.project)
+        self.breath = 0.002  # seconds from one turn to the next, which is told that they were more
 
     def act(self, action: str, **wish: object) -> None:
         """Run an action, after asking for these settings."""
@@ -58,7 +59,7 @@ class Desk:
         while not (value := rule()):
             assert time.monotonic() < deadline, f"it never came to hold; {self.reaper.console}"
             self.reaper.turn()
-            time.sleep(0.002)
+            time.sleep(self.breath)
         return value
 
     def finish(self) -> None:

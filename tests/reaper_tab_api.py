@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import subprocess
 import uuid
 from pathlib import Path
 from typing import Any
@@ -45,6 +47,32 @@ def _resource_path(reaper: Reaper) -> str:
 def _create_directory(reaper: Reaper, path: str, ignored: int) -> int:
     Path(path).mkdir(parents=True, exist_ok=True)
     return 1
+
+
+@documented("EnumerateFiles")
+def _files(reaper: Reaper, path: str, index: int) -> Any:
+    found = sorted(each.name for each in Path(path).iterdir() if each.is_file())
+    return at(found, index)
+
+
+def words(command: str) -> list[str]:
+    """A command as REAPER parts it: at spaces, but not between two of the same quotation marks."""
+    found = re.findall(r"""(?:"[^"]*"|'[^']*'|`[^`]*`|[^ "'`])+""", command)
+    return [re.sub(r"""(["'`])(.*?)\1""", r"\2", each) for each in found]
+
+
+@documented("ExecProcess")
+def _start(reaper: Reaper, command: str, timeout: int) -> str | None:
+    assert whole(timeout) == -2, "scripts never wait"
+    if not reaper.starts_programs:
+        return None
+    nowhere = subprocess.DEVNULL
+    try:
+        program = subprocess.Popen(words(command), stdin=nowhere, stdout=nowhere, stderr=nowhere)
+    except OSError:
+        return None
+    reaper.programs.append(program)
+    return "0\n"
 
 
 @documented("GetSetProjectInfo")

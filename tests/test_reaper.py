@@ -753,7 +753,7 @@ def test_the_self_test(desk: Desk) -> None:
         desk.finish()
     lines = desk.reaper.console.splitlines()
     assert [line[:6] for line in lines[:-1]] == ["ok    "] * 8
-    assert "ok    orders go as files alone: there is no LuaSocket" in lines
+    assert any("orders go as files alone: there is no LuaSocket, and" in line for line in lines)
     assert lines[-1] == "Segue's self-test: all passed"
     assert (desk.project.changes_outside, desk.project.undo) == ([], [])
 

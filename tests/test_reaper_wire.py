@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import socket
 import threading
 import time
@@ -15,18 +14,17 @@ import httpx
 import pytest
 
 from segue.bridge.osc.codec import encode
-from segue.bridge.osc.port_file import Ports, announced, default_path
 from segue.bridge.osc.stream import Lengths
 from tests.lua_socket import install, needs_luasocket
 from tests.osc_client import Running
+from tests.reaper_bridge import UNATTENDED, bridging, free_port, laid, told, window
 from tests.reaper_desk import SCRIPTS, Desk, carrying
-from tests.reaper_double import Item, Script
+from tests.reaper_double import Script
 from tests.recorder import DEADLINE_SECONDS, FRAMES, SAMPLE_RATE, Recorder, make_request, serving
 from tests.wire import ended, send, until
 
 pytestmark = needs_luasocket
 
-UNATTENDED = "Segue does not answer: start `segue up`, or start it anew; this waits"
 STEP_SECONDS = 0.03  # what a turn of REAPER may take
 FLOOD = encode("/segue/job/progress", ("s", "a"), ("d", 0.5), ("s", "optimizing"))
 
@@ -41,35 +39,6 @@ def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Desk:
     desk = Desk(folder, name="Gitärre 'l\"ive' %d")
     install(desk.reaper)
     return desk
-
-
-@contextmanager
-def told(port: int) -> Iterator[None]:
-    """The port file names this port."""
-    with announced(default_path(), Ports(osc_port=port, http_port=1, pid=os.getpid())):
-        yield
-
-
-@contextmanager
-def bridging(url: str) -> Iterator[Running]:
-    """A real bridge, found by its port file."""
-    with Running(url) as bridge, told(bridge.port):
-        yield bridge
-
-
-def laid(desk: Desk) -> Item:
-    """The only clip that was placed."""
-    (item,) = desk.project.tracks[1].items
-    assert len(item.takes) == 1
-    return item
-
-
-def window(desk: Desk) -> Script:
-    """The window, in which a job has begun."""
-    script = desk.reaper.run(SCRIPTS / "segue.lua")
-    script.keys.append(13)
-    desk.reaper.turn()
-    return script
 
 
 def test_the_whole_way(desk: Desk) -> None:
@@ -130,13 +99,6 @@ def test_no_bridge_yet(desk: Desk) -> None:
         desk.finish()
     assert len(engine.requests) == 1
     assert laid(desk).info["D_POSITION"] == 4.0
-
-
-def free_port() -> int:
-    """One that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def test_neither_bridge_nor_folder(desk: Desk) -> None:

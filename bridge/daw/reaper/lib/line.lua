@@ -31,6 +31,13 @@ function line.write(message)
   return table.concat(fields, "\t") .. "\n"
 end
 
+--- The lines of these messages.
+function line.text(messages)
+  local lines = {}
+  for place, message in ipairs(messages) do lines[place] = line.write(message) end
+  return table.concat(lines)
+end
+
 --- The message of a line without its end.
 function line.read(text)
   local fields = {}

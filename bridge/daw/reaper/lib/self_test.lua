@@ -4,7 +4,7 @@
 
 local use = ...
 local api, region, tempo = use("api"), use("region"), use("tempo")
-local spool, stream = use("spool"), use("stream")
+local spool, wire = use("spool"), use("wire")
 
 local self_test = {}
 self_test.__index = self_test
@@ -62,9 +62,9 @@ local function ask(self)
   local files, problem = spool.order(self.id, messages)
   tell(self, "an order can be left in " .. spool.folder(), files, problem)
   if files then self.ways[1] = { name = "Segue answers by files", asked = files } end
-  local fast, lacking = stream.new(messages)
-  if not fast then return tell(self, "orders go as files alone: " .. lacking, true) end
-  local name = "Segue answers over a socket, on port " .. fast.port
+  local fast, how = wire.quick(self.id, messages)
+  if not fast then return tell(self, "orders go as files alone: " .. how, true) end
+  local name = ("Segue answers %s, on port %d"):format(how, fast.port)
   self.ways[#self.ways + 1] = { name = name, asked = fast }
 end
 

@@ -10,6 +10,7 @@ local spool = {}
 spool.__index = spool
 
 local PATIENCE = 5 -- seconds
+local BYTES_A_TURN = 1 << 17 -- of answers; the longest line has fewer
 
 local ABSENT = "Segue is not there: start it with `segue up`"
 -- Or the part of it that looks into the folder has ended, as its terminal says.
@@ -21,9 +22,14 @@ function spool.folder()
   return (os.getenv("USERPROFILE") or os.getenv("HOME") or ".") .. "/.segue/spool"
 end
 
+--- An order by its files' path without ending.
+function spool.at(stem)
+  return setmetatable({ stem = stem, read = 0 }, spool)
+end
+
 --- The order of an id, wherever it came from.
 function spool.of(id)
-  return setmetatable({ stem = spool.folder() .. "/" .. id, read = 0 }, spool)
+  return spool.at(spool.folder() .. "/" .. id)
 end
 
 --- Leave an order of these messages; nil and what to do where there is no such folder.
@@ -32,9 +38,7 @@ function spool.order(id, messages)
   local part = self.stem .. ".part"
   local file = io.open(part, "wb")
   if not file then return nil, ABSENT end
-  local lines = {}
-  for place, message in ipairs(messages) do lines[place] = line.write(message) end
-  local written = file:write(table.concat(lines)) and file:flush()
+  local written = file:write(line.text(messages)) and file:flush()
   file:close()
   if not (written and os.rename(part, self.stem .. ".order")) then
     os.remove(part)
@@ -48,7 +52,7 @@ function spool:answers()
   local file = io.open(self.stem .. ".answers", "rb")
   if not file then return {} end
   file:seek("set", self.read)
-  local text, messages = file:read("a"), {}
+  local text, messages = file:read(BYTES_A_TURN) or "", {}
   file:close()
   for each in text:gmatch("([^\n]*)\n") do -- a line without its end is still being written
     messages[#messages + 1] = line.read(each)

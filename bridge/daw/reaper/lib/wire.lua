@@ -1,21 +1,31 @@
 -- Segue: placed by `segue install`, which replaces it: changes are lost.
--- How Segue is asked: by files, which wait and outlive REAPER, and where there are sockets over
--- one as well, which is quicker. Segue makes one job of an id, however often it is asked for; so
--- nothing is handed over when a connection breaks: the files have been there all the time.
+-- How Segue is asked: by files, which wait and outlive REAPER, and by a quicker way as well: over
+-- a socket, or else by curl. Segue makes one job of an id, however often it is asked for; so
+-- nothing is handed over when the quicker way breaks: the files have been there all the time.
 
 local use = ...
-local spool, stream = use("spool"), use("stream")
+local spool, stream, curl = use("spool"), use("stream"), use("curl")
 
 local wire = {}
 wire.__index = wire
 
 local JOB = "^/segue/job/"
+local QUIET = 5 -- seconds: a curl that was killed says nothing, so the files are read too
 local HELD_UP = { ["queue-full"] = true, ["server-unreachable"] = true }
+
+--- The quickest way there is, with these messages on it, and its name; or nil, and why.
+function wire.quick(id, messages)
+  local socket, no_socket = stream.new(messages)
+  if socket then return socket, "over a socket" end
+  local posted, no_curl = curl.new(id, messages)
+  if posted then return posted, ("by curl (%s)"):format(no_socket) end
+  return nil, ("%s, and %s"):format(no_socket, no_curl)
+end
 
 --- Leave an order of these messages; nil and what to do where there is no way.
 function wire.order(id, messages)
   local files, problem = spool.order(id, messages)
-  local fast = stream.new(messages)
+  local fast = wire.quick(id, messages)
   if not fast then return files, problem end
   local self = { id = id, files = files, problem = problem, stream = fast, live = false }
   return setmetatable(self, wire)
@@ -38,13 +48,18 @@ local function over_the_stream(self)
     messages[#messages + 1] = message
   end
   self.live = self.live and not self.stream:closed()
+  if #messages > 0 then self.heard_at = reaper.time_precise() end
   return messages
+end
+
+local function speaks(self)
+  return self.live and reaper.time_precise() - self.heard_at < QUIET
 end
 
 --- The answers that have come since; an empty list most of the time.
 function wire:answers()
   local messages = over_the_stream(self)
-  if self.live then return messages end -- what the files say of it comes later
+  if speaks(self) then return messages end -- what the files say of it comes later
   if self.files then
     local others = self.files:answers()
     table.move(others, 1, #others, #messages + 1, messages)

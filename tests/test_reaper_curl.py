@@ -1,0 +1,246 @@
+"""REAPER's scripts by curl: a real one, to a real bridge, and files where that fails."""
+
+from __future__ import annotations
+
+import shutil
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from segue.bridge.osc.http_order import CONTENT_TYPE, MAX_BODY_BYTES
+from tests import lua_socket
+from tests.osc_client import DEADLINE_SECONDS, Running
+from tests.reaper_bridge import UNATTENDED, bridging, free_port, laid, told, window
+from tests.reaper_desk import SCRIPTS, Desk, carrying
+from tests.reaper_double import Script
+from tests.reaper_tab_api import words
+from tests.recorder import FRAMES, SAMPLE_RATE, Recorder, serving
+from tests.test_http_order import needs_curl
+from tests.wire import ended, until
+
+pytestmark = needs_curl
+DAY = 24 * 3600
+
+
+def data(desk: Desk) -> Path:
+    """Where curl's files lie."""
+    return desk.reaper.resources / "Data" / "Segue"
+
+
+@pytest.fixture
+def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Desk]:
+    """A REAPER that has curl alone; nobody looks into its spool. Every curl ends by itself."""
+    folder = tmp_path / 'it\'s "a" ümlaut 響 %41 $HOME'
+    monkeypatch.setenv("SEGUE_SPOOL", str(folder / "spool"))
+    (tmp_path / "run").mkdir(mode=0o700)
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path / "run"))
+    desk = Desk(folder, name="Gitärre 'l\"ive' %d")
+    desk.breath = 0.033  # as in REAPER, for a program takes its time to start
+    desk.reaper.starts_programs = True
+    yield desk
+    for program in desk.reaper.programs:
+        program.wait(DEADLINE_SECONDS)
+
+
+@pytest.mark.parametrize("spool", ["there", "absent"])
+def test_the_whole_way(spool: str, desk: Desk) -> None:
+    """With nobody at the spool, or none: one curl carries it; nothing is left and nothing said."""
+    engine = Recorder()
+    if spool == "absent":
+        desk.spool.rmdir()
+    with serving(desk.folder / "data", engine) as url, bridging(url):
+        desk.act("continue", seed=5)
+        desk.finish()
+    (request,) = engine.requests
+    assert request.region is not None
+    assert (request.region.path, request.seed) == (str(desk.file), 5)
+    assert request.tempo is not None
+    item = laid(desk)
+    assert (item.info["D_POSITION"], item.info["D_LENGTH"]) == (4.0, FRAMES / SAMPLE_RATE)
+    assert (desk.reaper.console, len(desk.reaper.programs)) == ("", 1)
+    assert list(data(desk).iterdir()) == []
+
+
+@pytest.mark.parametrize("how", ["stop", "end of the script"])
+def test_stopping(how: str, desk: Desk, client: httpx.Client) -> None:
+    """A second curl stops the job; the first one ends with it."""
+    engine = Recorder(gate=threading.Event())
+    with serving(desk.folder / "data", engine) as url, bridging(url):
+        desk.act("continue")
+        desk.until(engine.started.is_set)
+        job_id = desk.order()[0]
+        if how == "stop":
+            desk.act("stop")
+            desk.finish()
+        else:
+            desk.reaper.scripts[0].end()
+        assert ended(client, url, job_id).state == "cancelled"
+        assert [each.wait(DEADLINE_SECONDS) for each in desk.reaper.programs] == [0, 0]
+    assert desk.reaper.console == "Segue: cancelled\n"
+    assert list(desk.spool.iterdir()) == []
+
+
+def test_what_a_stop_left_is_removed_after_a_day(desk: Desk) -> None:
+    """With the next order; files of today and files of others stay."""
+    now = int(time.time())
+    data(desk).mkdir(parents=True)
+    for name in (f"{now - DAY - 9:x}-a.curl", f"{now - DAY + 60:x}-b.curl", "notes-c.txt"):
+        (data(desk) / name).touch()
+    with serving(desk.folder / "data") as url, bridging(url):
+        desk.act("continue")
+        desk.finish()
+    left = {each.name for each in data(desk).iterdir()}
+    assert left == {f"{now - DAY + 60:x}-b.curl", "notes-c.txt"}
+
+
+@pytest.mark.parametrize("broken", ["connection", "bridge", "curl"])
+def test_what_breaks_in_the_middle(broken: str, desk: Desk) -> None:
+    """The files carry the job on: its clip comes, and only one was made."""
+    gate = threading.Event()
+    engine = Recorder(gate=gate)
+    with serving(desk.folder / "data", engine) as url:
+        with bridging(url) as bridge:
+            script = window(desk)
+            desk.until(lambda: "optimizing" in script.drawn)
+            desk.breath /= 3
+            if broken == "connection":
+                bridge.hang_up()
+            if broken == "curl":
+                desk.reaper.programs[0].kill()
+            else:
+                until(lambda: broken == "bridge" or desk.reaper.programs[0].poll())
+        if broken != "curl":
+            desk.until(lambda: UNATTENDED in "".join(script.drawn))
+        with Running(url) as bridge, carrying(desk.spool, bridge.port):
+            gate.set()
+            desk.until(lambda: "done" in script.drawn)
+    assert len(engine.requests) == 1
+    assert laid(desk).info["D_POSITION"] == 4.0
+
+
+def test_neither_bridge_nor_folder(desk: Desk) -> None:
+    """There is nothing that could wait, so it is said."""
+    desk.spool.rmdir()
+    with told(free_port()):
+        desk.act("continue")
+        desk.finish()
+    assert desk.reaper.console == "Segue: Segue is not there: start it with `segue up`\n"
+
+
+def no_curl(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is nowhere in PATH."""
+    monkeypatch.setenv("PATH", str(desk.folder))
+
+
+def no_start(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """REAPER cannot start it."""
+    (desk.folder / "curl").write_text("this is no program")
+    monkeypatch.setenv("PATH", str(desk.folder))
+
+
+def no_life(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A program of its name does nothing."""
+    true = shutil.which("true")
+    assert true is not None
+    (desk.folder / "curl").symlink_to(true)
+    monkeypatch.setenv("PATH", str(desk.folder))
+
+
+def no_name(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its file cannot be named: all three quotation marks are in the path."""
+    desk.reaper.resources = desk.folder / "RE`PER"
+
+
+@pytest.mark.parametrize(
+    ("lack", "tried"), [(no_curl, 0), (no_start, 0), (no_life, 2), (no_name, 0)]
+)
+def test_no_curl(lack: object, tried: int, desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The files bring the clip, without a word; curl is tried at the order and its end at most."""
+    assert callable(lack)
+    lack(desk, monkeypatch)
+    engine = Recorder()
+    with (
+        serving(desk.folder / "data", engine) as url,
+        bridging(url) as bridge,
+        carrying(desk.spool, bridge.port),
+    ):
+        desk.act("continue")
+        desk.finish()
+    assert (len(engine.requests), desk.reaper.console) == (1, "")
+    assert len(desk.reaper.programs) == tried
+    assert laid(desk).info["D_POSITION"] == 4.0
+
+
+@lua_socket.needs_luasocket
+def test_sockets_come_first(desk: Desk) -> None:
+    """With LuaSocket there, curl is not asked."""
+    lua_socket.install(desk.reaper)
+    with serving(desk.folder / "data") as url, bridging(url):
+        desk.act("continue")
+        desk.finish()
+    assert laid(desk).info["D_POSITION"] == 4.0
+    assert desk.reaper.programs == []
+
+
+LONG = """function(lib, count)
+  local use = dofile(lib .. '/use.lua')
+  local wire, messages = use('wire'), {}
+  for place = 1, count do
+    messages[place] = { address = '/segue/cancel', { 's', ('x'):rep(64) } }
+  end
+  local order = wire.order('long', messages)
+  return function() return #order:answers(), order.stream:closed() end
+end"""
+
+
+def test_an_order_that_is_too_long(desk: Desk) -> None:
+    """Curl is refused, which is found out; the order stays in its file."""
+    script = Script(desk.reaper, SCRIPTS / "segue_stop.lua")
+    with Running("http://127.0.0.1:9") as bridge, told(bridge.port):
+        turn = script.lua.eval(LONG)(str(SCRIPTS / "lib"), MAX_BODY_BYTES // 60)
+        until(lambda: turn()[1])
+        assert desk.reaper.programs[0].wait(DEADLINE_SECONDS) != 0
+    assert (desk.spool / "long.order").stat().st_size > MAX_BODY_BYTES
+
+
+CONFIG = "function(lib, id) return dofile(lib .. '/use.lua')('curl').new(id, {}).stem end"
+
+
+@pytest.mark.parametrize("name", ["a b", "a'b", "ü 響", '"', 'it\'s "a"', "%41 $HOME", "a\\b\\n"])
+def test_any_path(name: str, desk: Desk) -> None:
+    """Of REAPER's own folder: curl finds its file there, and writes beside it."""
+    desk.reaper.resources = desk.folder.parent / name
+    script = Script(desk.reaper, SCRIPTS / "segue_stop.lua")
+    with told(free_port()):
+        stem = script.lua.eval(CONFIG)(str(SCRIPTS / "lib"), "x")
+    assert desk.reaper.programs[0].wait(DEADLINE_SECONDS) == 7  # nobody listens there
+    assert stem.startswith(f"{desk.reaper.resources}/Data/Segue/")
+    assert Path(f"{stem}.news").read_text("utf-8").startswith("curl: (7) ")
+    assert CONTENT_TYPE in Path(f"{stem}.curl").read_text("utf-8")
+
+
+def test_how_the_double_parts_a_command() -> None:
+    """As people found REAPER to: at spaces, three quotation marks, no escapes."""
+    assert words("""/bin/x -q "a b" 'c "d' `e 'f" g` \\h""") == [
+        *("/bin/x", "-q", "a b", 'c "d', "e 'f\" g", "\\h"),
+    ]
+
+
+def test_the_self_test(desk: Desk) -> None:
+    """Each way is told of, curl with the port and why it is no socket."""
+    with (
+        serving(desk.folder / "data") as url,
+        bridging(url) as bridge,
+        carrying(desk.spool, bridge.port),
+    ):
+        desk.act("self_test")
+        desk.finish()
+    lines = desk.reaper.console.splitlines()
+    way = f"ok    Segue answers by curl (there is no LuaSocket), on port {bridge.port}"
+    assert way in lines
+    assert "ok    Segue answers by files" in lines
+    assert lines[-1] == "Segue's self-test: all passed"
