@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -20,6 +21,7 @@ from tests.reaper_double import Script
 from tests.reaper_tab_api import words
 from tests.recorder import FRAMES, SAMPLE_RATE, Recorder, serving
 from tests.test_http_order import needs_curl
+from tests.test_reaper_wire import STEP_SECONDS, seconds_here
 from tests.wire import ended, until
 
 pytestmark = needs_curl
@@ -205,6 +207,31 @@ def test_an_order_that_is_too_long(desk: Desk) -> None:
         until(lambda: turn()[1])
         assert desk.reaper.programs[0].wait(DEADLINE_SECONDS) != 0
     assert (desk.spool / "long.order").stat().st_size > MAX_BODY_BYTES
+
+
+def longest_turn(desk: Desk) -> float:
+    """In seconds: of the turn that leaves a long order, and of the hundred after it."""
+    script = Script(desk.reaper, SCRIPTS / "segue_stop.lua")
+    begin = script.lua.eval(LONG)
+    begun = seconds_here()
+    turn = begin(str(SCRIPTS / "lib"), 5000)
+    longest = seconds_here() - begun
+    for _ in range(100):
+        desk.reaper.clock += 0.033
+        begun = seconds_here()
+        turn()
+        longest = max(longest, seconds_here() - begun)
+    return longest
+
+
+def test_no_turn_waits(desk: Desk) -> None:
+    """Where nobody answers curl, neither; the best of three, for the machine may be busy."""
+    tries = []
+    with socket.create_server(("127.0.0.1", 0)) as mute, told(mute.getsockname()[1]):
+        tries = [longest_turn(desk) for _ in range(3)]
+        for program in desk.reaper.programs:
+            program.kill()
+    assert min(tries) < STEP_SECONDS
 
 
 CONFIG = "function(lib, id) return dofile(lib .. '/use.lua')('curl').new(id, {}).stem end"
