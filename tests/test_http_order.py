@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 import shutil
 import socket
 import subprocess
@@ -179,14 +178,28 @@ def test_curl_is_refused(running: Running, tmp_path: Path) -> None:
     until(lambda: not running.bridge.stream_port.connections)
 
 
-def test_the_first_error_ends_an_order(running: Running, caplog: pytest.LogCaptureFixture) -> None:
+def talk(port: int, data: bytes) -> bytes:
+    """All of the answer, which nobody reads before all has been sent."""
+    with closing(socket.create_connection(("127.0.0.1", port), DEADLINE_SECONDS)) as line:
+        line.sendall(data)
+        return b"".join(iter(lambda: line.recv(65536), b""))
+
+
+def test_a_refusal_is_heard_to_the_end(running: Running) -> None:
+    """Also by who sends all of what is refused before it listens."""
+    body = CANCEL.encode() * (2 * MAX_BODY_BYTES // len(CANCEL))
+    head, _, said = talk(running.port, request(body)).partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 413 ")
+    assert b"an order has at most" in said
+
+
+def test_the_first_error_ends_an_order(tmp_path: Path) -> None:
     """What comes after a line that is refused is not done."""
-    caplog.set_level(logging.WARNING)
     add = "/segue/rows/add\tssid\ta\tnothing\t0\t1\n"
-    with closing(socket.create_connection(("127.0.0.1", running.port), DEADLINE_SECONDS)) as line:
-        line.sendall(request((add + ORDER).encode()))
-        answer = b"".join(iter(lambda: line.recv(65536), b""))
-    assert answer.count(b"/segue/error") == 1
-    assert b"bad-request" in answer
+    engine = Recorder()
+    with serving(tmp_path / "data", engine) as url, Running(url) as bridge:
+        answer = talk(bridge.port, request((add + ORDER).encode()))
+        talk(bridge.port, request(ORDER.replace("\ta\t", "\tb\t").encode()))
+    assert (answer.count(b"/segue/error"), answer.count(b"bad-request")) == (1, 1)
     assert answer.endswith(b"\r\n0\r\n\r\n")
-    assert running.bridge.session.open_ids() == []
+    assert [each.id for each in engine.requests] == ["b"]
