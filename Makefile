@@ -48,12 +48,12 @@ $(STAMP): pyproject.toml constraints.txt
 	@touch $@
 
 # liblo's oscsend and oscdump play the foreign client in the tests of the bridge; REAPER's scripts
-# speak to it through LuaSocket.
+# speak to it through LuaSocket and curl.
 foreign-osc:
-	@if ! { command -v oscsend && ls /usr/lib/*/lua/5.4/socket/core.so; } >/dev/null 2>&1 \
+	@if ! { command -v oscsend && command -v curl && ls /usr/lib/*/lua/5.4/socket/core.so; } >/dev/null 2>&1 \
 		&& [ -f /etc/debian_version ] && [ "$$(id -u)" = 0 ]; then \
 		export DEBIAN_FRONTEND=noninteractive; \
-		get="timeout 120 apt-get install -qq -y liblo-tools lua-socket"; \
+		get="timeout 120 apt-get install -qq -y liblo-tools lua-socket curl"; \
 		$$get >/dev/null 2>&1 \
 		|| { timeout 120 apt-get update -qq && $$get; } >/dev/null 2>&1 || true; \
 	fi
@@ -61,6 +61,8 @@ foreign-osc:
 		echo "liblo-tools is missing: tests that use oscsend and oscdump will be skipped"
 	@ls /usr/lib/*/lua/5.4/socket/core.so >/dev/null 2>&1 || \
 		echo "lua-socket is missing: tests of REAPER's scripts over a socket will be skipped"
+	@command -v curl >/dev/null || \
+		echo "curl is missing: tests of orders over HTTP and REAPER's scripts by curl will be skipped"
 
 # JACK without a sound card carries the tests' MIDI and audio; PortAudio plays through it.
 jack:
