@@ -35,9 +35,14 @@ def off(a: Tensor, b: Tensor) -> float:
     return float((a - b).norm() / b.norm())
 
 
-def measured_as(monkeypatch: pytest.MonkeyPatch, *seconds: float) -> None:
-    """Iterations run as ever, and seem to take this long."""
-    run, said = SearchNetwork._seconds, iter(seconds)
+def measured_as(
+    monkeypatch: pytest.MonkeyPatch, search: SearchNetwork, *seconds: float, compiled: int = 1
+) -> None:
+    """Iterations run as ever, and seem to take this long once it is compiled for each count of
+    threads, so many times.
+    """
+    counts = len(search._crew.counts) if search._crew else 1
+    run, said = SearchNetwork._seconds, iter([*[60.0] * counts * compiled, *seconds])
 
     def measure(self: SearchNetwork, network: Callable[..., Tensor]) -> float:
         assert run(self, network) > 0
@@ -112,7 +117,7 @@ def test_compiled_it_says_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(search_network, "half_pays", lambda device: False)
     network = random_network()
     search = SearchNetwork(network)
-    measured_as(monkeypatch, 60.0, 2.0, 1.0)
+    measured_as(monkeypatch, search, 2.0, 1.0)
     search.compile()
     assert search._compiled is not None
     with monkeypatch.context() as patch:
@@ -129,11 +134,46 @@ def test_compiled_it_says_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_what_is_no_faster_is_not_taken(monkeypatch: pytest.MonkeyPatch) -> None:
     """Compiling does not always win."""
-    monkeypatch.setattr(torch, "compile", lambda network, *, dynamic: network)
-    measured_as(monkeypatch, 60.0, 1.0, 1.0)
+    monkeypatch.setattr(torch, "compile", lambda network, **_: network)
+    for after, taken in ((1.0, False), (0.9, True)):
+        with monkeypatch.context() as patch:
+            search = SearchNetwork(random_network())
+            measured_as(patch, search, 1.0, after)
+            search.compile()
+            assert (search._compiled is not None) == taken
+
+
+@pytest.mark.parametrize("wrong", ["plain", "gradients"])
+@pytest.mark.parametrize("narrow_is_right", [True, False])
+def test_what_is_compiled_wrongly_is_not_taken(
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    wrong: str,
+    narrow_is_right: bool,
+) -> None:
+    """NaN without gradients alone, or another answer with them; narrower registers may do."""
+
+    def miscompile(
+        network: nn.Module, *, dynamic: bool, options: dict[str, object]
+    ) -> Callable[..., Tensor]:
+        if narrow_is_right and options.get("cpp.simdlen") == 256:
+            return network
+
+        def call(*inputs: Tensor) -> Tensor:
+            D_x: Tensor = network(*inputs)
+            if torch.is_grad_enabled():
+                return 1.1 * D_x if wrong == "gradients" else D_x
+            return D_x * torch.nan if wrong == "plain" else D_x
+
+        return call
+
+    monkeypatch.setattr(torch, "compile", miscompile)
     search = SearchNetwork(random_network())
-    search.compile()
-    assert search._compiled is None
+    measured_as(monkeypatch, search, 1.0, 0.5, compiled=2)
+    with caplog.at_level(logging.WARNING):
+        search.compile()
+    assert "says something else" in caplog.text
+    assert (search._compiled is not None) == narrow_is_right
 
 
 def test_without_a_compiler_nothing_changes(
