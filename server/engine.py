@@ -203,7 +203,9 @@ class Engine:
     def paint(
         self, request: Request, clip: Clip, on_progress: OnProgress, started: float, show: Show
     ) -> list[Searched]:
-        """Fill every gap, window by window; a slot's next job goes on from what was found."""
+        """Fill every gap, window by window; a slot's next job goes on from what was found, even
+        where this one is stopped.
+        """
         settings = request.settings
         if settings.polish and self.base is None:
             text = f"polish needs model {self.model}'s base.safetensors, which is not there"
@@ -231,9 +233,10 @@ class Engine:
             show=show,
             clap=self.clap,
         )
-        searched = job.run()
-        self._remember(settings.slot, painter.found)
-        return searched
+        try:
+            return job.run()
+        finally:
+            self._remember(settings.slot, [*painter.found, *painter.warm[len(painter.found) :]])
 
     def _remember(self, slot: str | None, found: list[Tensor]) -> None:
         if slot is not None:

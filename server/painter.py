@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
@@ -50,7 +50,8 @@ class Noise:
 
 @dataclass(kw_only=True)
 class Painter:
-    """Fills the windows of one job, in order; `found` keeps the noise of each.
+    """Fills the windows of one job, in order; `found` keeps the noise of each, of one that is
+    not done the best so far. `warm` is what the slot's last job had found.
 
     `search` is what the noise is optimized through, `denoiser` what it is decoded with, `base`
     what polishes that: the student's x_0, noised, goes down the last steps of its teacher, the
@@ -84,15 +85,23 @@ class Painter:
     ) -> Optimized:
         """Fill the canvas from frame `start` on; returns how the optimization went."""
         asked = Asked(self, canvas, start, wanted)
+        number, first = len(self.found), self._first_noise()
+        self.found.append(first)
+
+        def tell(step: OptStep) -> None:
+            self.found[number] = step.x_T
+            if on_step is not None:
+                on_step(step)
+
         twice = isinstance(self.place, Vary) and bool(wanted)
-        optimized = self._optimize(asked, self._first_noise(), due, _part(on_step, 0, 1 + twice))
+        optimized = self._optimize(asked, first, due, _part(tell, 0, 1 + twice))
         x_T = optimized.x_T
         if isinstance(self.place, Vary):
             x_T = self._stirred(x_T, self.place.amount)
         if twice:
-            optimized = self._optimize(asked, x_T, due, _part(on_step, 1, 2))
+            optimized = self._optimize(asked, x_T, due, _part(tell, 1, 2))
             x_T = optimized.x_T
-        self.found.append(x_T)
+        self.found[number] = x_T
         with torch.no_grad():
             canvas.fill(self._decoded(x_T, asked), start)
         return optimized
@@ -123,12 +132,11 @@ class Painter:
         asked: Asked,
         x_T: Tensor,
         due: Callable[[], bool],
-        on_step: OnStep | None,
+        on_step: OnStep,
     ) -> Optimized:
         if not asked.anything:
-            nothing = OptStep(0, 1, 0.0)
-            if on_step is not None:
-                on_step(nothing)
+            nothing = OptStep(0, 1, 0.0, x_T)
+            on_step(nothing)
             return Optimized(x_T, x_T.new_zeros(len(x_T)), (nothing.loss,))
         s = self.settings
         space = s.space or asked.fitting_space
@@ -176,13 +184,14 @@ class Painter:
         return given if given is not None else asked.fitting_polish
 
 
-def _part(on_step: OnStep | None, part: int, parts: int) -> OnStep | None:
+def _part(on_step: OnStep, part: int, parts: int) -> OnStep:
     """Tell of one of several optimizations in a row as of a part of one."""
-    if on_step is None:
-        return None
-    tell = on_step
-    return lambda step: tell(
-        OptStep(step.iteration + part * step.iterations, parts * step.iterations, step.loss)
+    return lambda step: on_step(
+        replace(
+            step,
+            iteration=step.iteration + part * step.iterations,
+            iterations=parts * step.iterations,
+        )
     )
 
 

@@ -214,6 +214,13 @@ def test_optimization_stops_at_numbers_that_are_not() -> None:
 
     found = optimize([breaks] * 50, torch.ones(1, 1), learning_rate=0.2)
     assert 0.5 <= float(found.x_T) < 1
+    later = optimize(
+        [lambda x: (x**2).sum(1)] * 3 + [lambda x: x.sum(1) * torch.nan] * 3,
+        torch.ones(1, 1),
+        learning_rate=0.2,
+    )
+    assert float(later.best) == pytest.approx(float(later.x_T) ** 2)
+    assert len(later.losses) == 3
     with pytest.raises(FloatingPointError):
         optimize([breaks] * 5, torch.zeros(1, 1), learning_rate=0.2)
 

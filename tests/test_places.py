@@ -246,6 +246,31 @@ def test_a_slot_goes_on_from_where_it_was(engine: Engine, tmp_path: Path) -> Non
     assert other.loss_first == pytest.approx(first.loss_first, rel=1e-4)
 
 
+def test_a_slot_goes_on_from_a_job_that_was_stopped(engine: Engine, tmp_path: Path) -> None:
+    """From the best of the window it was at, and from older noise behind that."""
+
+    class StoppedError(Exception):
+        """As a worker ends a job."""
+
+    losses: list[float] = []
+
+    def stop(progress: Progress) -> None:
+        losses.append(progress.loss or 0.0)
+        if len(losses) == 16:
+            raise StoppedError
+
+    more: dict[str, Any] = {"new_seconds": 8.0, "settings": SLOT | {"slot": "stopped"}}
+    make(engine, tmp_path, RISE, **more)
+    before = list(engine.slots["stopped"])
+    fields = {"id": "b", "seed": 1, "controls": (RISE | {"start": 0.0},), **more}
+    with pytest.raises(StoppedError):
+        engine.run(Request.model_validate(fields), tmp_path / "b.wav", stop)
+    after = engine.slots["stopped"]
+    assert [a.equal(b) for a, b in zip(before, after, strict=True)] == [False, False]
+    third, _ = make(engine, tmp_path, RISE, **more)
+    assert third.loss_first < losses[0]
+
+
 def test_a_time_limit_returns_the_best_so_far(engine: Engine, tmp_path: Path) -> None:
     """However many iterations were asked for."""
     more = {"settings": {"iterations": 1000, "within_seconds": 0.01}}

@@ -25,11 +25,12 @@ PACE = 8  # iterations on a GPU between two looks at what they tell
 
 @dataclass(frozen=True, slots=True)
 class OptStep:
-    """One finished iteration; `loss` is the mean over the batch."""
+    """One finished iteration; `loss` is the mean over the batch, `x_T` each row's best so far."""
 
     iteration: int
     iterations: int
     loss: float
+    x_T: Tensor
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +101,7 @@ class Iteration:
         self, x_T: Tensor, learning_rate: float, waves: Waves | None, target: float | None
     ) -> None:
         self.best, self.best_loss = x_T.detach().clone(), x_T.new_full((len(x_T),), torch.inf)
+        self._before = self.best_loss.clone()  # of the objective before
         self._waves = waves
         self._z = (waves.of(x_T) if waves else x_T.clone()).detach().requires_grad_()
         self._z.grad = torch.zeros_like(self._z)
@@ -129,7 +131,13 @@ class Iteration:
 
     def seek_anew(self) -> None:
         """Losses to come can't be compared with those before."""
+        self._before = self.least
         self.best_loss.fill_(torch.inf)
+
+    @property
+    def least(self) -> Tensor:
+        """The loss of each row's best noise, (batch,)."""
+        return torch.where(self.best_loss.isfinite(), self.best_loss, self._before)
 
     def read(self, count: int) -> list[Row]:
         """What the last iterations told, at most `PACE`; waits for the device."""
@@ -170,7 +178,7 @@ def optimize(
         for row in takewhile(lambda row: row.finite, rows):
             losses.append(row.loss)
             if on_step is not None:
-                on_step(OptStep(i, len(objectives), row.loss))
+                on_step(OptStep(i, len(objectives), row.loss, state.best))
             gained = i if row.gained else gained
             i += 1
         if not rows[-1].finite or _over(stop, i - 1 - gained):
@@ -179,7 +187,7 @@ def optimize(
             i += alike - len(rows)
     if not losses:
         raise FloatingPointError("the first loss is not finite")
-    return Optimized(state.best, state.best_loss, tuple(losses))
+    return Optimized(state.best, state.least, tuple(losses))
 
 
 def _over(stop: Stop, idle: int) -> bool:
