@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
-from segue.presets.controls import Inpaint, Loop, Outpaint, Vary
+from segue.presets.controls import Vary
 from segue.server.ditto.canvas import Canvas
 from segue.server.ditto.controls import outpaint
 from segue.server.ditto.ctm import decode_multistep
@@ -20,7 +20,21 @@ if TYPE_CHECKING:
 
 POLISH_STEPS = 10  # the last ones, from t = 0.9: below, loudness and layout are settled
 POLISH = {"intensity": POLISH_STEPS, "text": 6}  # of features; plans and melodies suffer from any
+ITERATIONS = 70  # the paper's K
+PLACES = {"outpaint", "inpaint", "loop"}  # where new music goes with what is known
 MOST_KEPT = 4  # steps whose activations fit in memory without checkpointing
+
+
+def fitting_iterations(kinds: set[str], *, polished: bool) -> int:
+    """K for what is asked, by kind of place and features: more gain little where it is less.
+
+    What polish goes over need not be found to the end; the card has the figures.
+    """
+    if kinds in ({"structure"}, {"melody"}):
+        return 50
+    if polished and kinds & PLACES and kinds <= PLACES | {"intensity"}:
+        return 35
+    return ITERATIONS
 
 
 class Asked:
@@ -48,9 +62,10 @@ class Asked:
         return self._painter.place is not None or bool(self._wanted)
 
     @property
-    def place_alone(self) -> bool:
-        """Whether new music is asked for, of whatever kind goes with what is known."""
-        return isinstance(self._painter.place, Outpaint | Inpaint | Loop) and not self._wanted
+    def kinds(self) -> set[str]:
+        """Of the place and of all features."""
+        place = self._painter.place
+        return {term.kind for term in self._wanted} | ({place.kind} if place else set())
 
     @property
     def fitting_polish(self) -> int:

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from segue.presets.controls import Place, Vary
 from segue.presets.vocabulary import Settings
-from segue.server.asked import Asked
+from segue.server.asked import Asked, fitting_iterations
 from segue.server.ditto.canvas import Canvas
 from segue.server.ditto.ctm import Denoiser, decode_multistep
 from segue.server.ditto.mel import MelConfig, MelScale
@@ -21,10 +21,8 @@ from segue.server.ditto.schedule import Schedule, add_noise, even_grid, grid
 from segue.server.wanted import Term
 
 OnStep = Callable[[OptStep], None]
-LEARNING_RATE = {"waves": 0.03, "elements": 0.005}  # DITTO's is the latter
+LEARNING_RATE = {"waves": 0.03, "elements": 0.01}  # DITTO's is half the latter
 BASE_STEPS = 20  # of the base model, from noise to music
-ITERATIONS = 70  # the paper's K
-ITERATIONS_TO_POLISH = 35  # where a place alone is asked for: 70 come out the same
 SAME = 0.98  # cosine of two mels that nobody would call different
 
 
@@ -109,8 +107,7 @@ class Painter:
     def iterations(self, asked: Asked) -> int:
         """K: as given, or what fits."""
         polished = self.base is not None and self._polish_steps(asked) > 0
-        few = polished and asked.place_alone
-        return self.settings.iterations or (ITERATIONS_TO_POLISH if few else ITERATIONS)
+        return self.settings.iterations or fitting_iterations(asked.kinds, polished=polished)
 
     def steps(self, count: int) -> Tensor:
         """The levels of M or T steps."""

@@ -195,36 +195,42 @@ def test_a_level_is_set_in_the_end(place: Place | None, gains: list[float], poli
 
 
 @pytest.mark.parametrize(
-    ("place", "settings", "terms", "K"),
+    ("place", "settings", "kinds", "K", "unpolished"),
     [
-        (Outpaint(), {}, 0, 35),
-        (Loop(), {"polish": 4}, 0, 35),
-        (Outpaint(), {"iterations": 9}, 0, 9),
-        (Outpaint(), {"polish": 0}, 0, 70),
-        (Outpaint(), {}, 1, 70),
-        (Outpaint(), {"polish": 4}, 1, 70),
-        (Vary(), {}, 0, 70),
+        (Outpaint(), {}, (), 35, 70),
+        (Loop(), {"polish": 4}, (), 35, 70),
+        (Outpaint(), {"iterations": 9}, (), 9, 9),
+        (Outpaint(), {"polish": 0}, (), 70, 70),
+        (Outpaint(), {}, ("intensity",), 35, 70),
+        (Outpaint(), {"polish": 0}, ("intensity",), 70, 70),
+        (Outpaint(), {}, ("text",), 70, 70),
+        (Outpaint(), {}, ("structure",), 70, 70),
+        (None, {}, ("structure",), 50, 50),
+        (None, {}, ("melody",), 50, 50),
+        (None, {}, ("melody", "structure"), 70, 70),
+        (None, {}, ("intensity",), 70, 70),
+        (Vary(), {}, (), 70, 70),
     ],
 )
 def test_how_many_iterations_fit(
-    place: Place, settings: dict[str, int], terms: int, K: int
+    place: Place | None, settings: dict[str, int], kinds: tuple[str, ...], K: int, unpolished: int
 ) -> None:
-    """The paper's, but half as many where there is polish and a place alone."""
+    """The paper's, but fewer where they do, with a base model to polish with and without."""
     made, canvas = painting(Settings.model_validate(settings))
-    made.place, made.base = place, made.denoiser
-    term = Term(kind="level", weight=1.0, enough=0.0, losses=lambda made, device: torch.sum)
-    assert len(Asked(made, canvas, 0, (term,) * terms).objectives()) == K
-    made.base = None
-    assert len(Asked(made, canvas, 0, ()).objectives()) == settings.get("iterations", 70)
+    made.place = place
+    terms = tuple(replace(level_term(1.0), kind=kind) for kind in kinds)
+    for base, count in ((made.denoiser, K), (None, unpolished)):
+        made.base = base
+        assert len(Asked(made, canvas, 0, terms).objectives()) == count
 
 
 @pytest.mark.parametrize(
     ("kind", "settings", "rate", "in_waves"),
     [
         ("intensity", {}, 0.03, True),
-        ("melody", {}, 0.005, False),
+        ("melody", {}, 0.01, False),
         ("melody", {"space": "waves"}, 0.03, True),
-        ("intensity", {"space": "elements"}, 0.005, False),
+        ("intensity", {"space": "elements"}, 0.01, False),
         ("intensity", {"learning_rate": 0.2}, 0.2, True),
     ],
 )

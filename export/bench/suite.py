@@ -12,14 +12,14 @@ import torch
 from segue.export.bench import floor, machine, picture, tables, tasks
 from segue.export.bench.paper import network_cost, paper_table
 from segue.export.bench.runs import Job, Measured, repeated
-from segue.export.bench.tasks import ALONE, CM, CONTINUED, DITTO, OURS, SHIPPED, TASKS, K
+from segue.export.bench.tasks import CM, CONTINUED, DITTO, OURS, SHIPPED, TASKS, K
 from segue.export.evaluation.tables import Line, Table, draw_lines
 from segue.presets.vocabulary import MAX_NEW_SECONDS, MAX_SEEDS, Code, SegueError
+from segue.server.asked import ITERATIONS, fitting_iterations
 from segue.server.ditto.paper_unet import PaperUnetConfig
 from segue.server.ditto.search_network import SearchNetwork
 from segue.server.ditto.weights import load_generator
 from segue.server.engine import Engine
-from segue.server.painter import ITERATIONS_TO_POLISH
 
 SMALL_UNET = PaperUnetConfig(
     channels=32, frames=64, widths=(8, 8, 8), layers=(1, 1, 1), inner=8, groups=4, guided=True
@@ -133,7 +133,7 @@ class Bench:
         """Ours, the CM-like, and DITTO where there are base weights."""
         for task in self.config.tasks:
             yield self._job(task, OURS)
-            if task in ALONE and self.engine.base is not None:
+            if self._shipped(task) < ITERATIONS:
                 yield self._job(task, SHIPPED)
             yield self._job(task, CM)
         if self.base is not None:  # slow, so last
@@ -152,7 +152,7 @@ class Bench:
         self, task: str, method: str, *, seeds: int = 1, new_seconds: float | None = None
     ) -> Job:
         most = self.config.iterations
-        count = min(most, ITERATIONS_TO_POLISH) if method == SHIPPED else most
+        count = min(most, self._shipped(task)) if method == SHIPPED else most
         chosen = tasks.settings(method, iterations=count, seeds=seeds)
         asked = tasks.request(TASKS[task], self.region, chosen, new_seconds=new_seconds)
         slow = method == DITTO
@@ -160,6 +160,11 @@ class Bench:
         on_cpu = self.engine.torch_device.type == "cpu"  # elsewhere all are soon done
         timed = self.config.ditto_iterations if slow and on_cpu else None
         return Job(task=task, method=method, engine=engine, request=asked, timed=timed)
+
+    def _shipped(self, task: str) -> int:
+        """The product's own K."""
+        kinds = {control.kind for control in TASKS[task].controls}
+        return fitting_iterations(kinds, polished=self.engine.base is not None)
 
     @property
     def _device(self) -> str:

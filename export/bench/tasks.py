@@ -41,7 +41,6 @@ K = 70
 MIDDLE_DB = -20.0  # around which a curve out of nothing moves
 CONTINUED = "outpaint"  # the task that seeds, lengths and the server are timed with
 OURS, SHIPPED, CM, DITTO = "CTM", "CTM as shipped", "CM", "DITTO"
-ALONE = ("outpaint", "inpaint", "loop")  # where the product takes fewer iterations
 SETTINGS: Mapping[str, dict[str, Any]] = {
     OURS: {},
     SHIPPED: {},

@@ -43,6 +43,7 @@ BESIDE_SECONDS = 2.5  # on each side of the gap
 STRETCH_SECONDS = GAP_SECONDS + 2 * BESIDE_SECONDS
 
 OUT_OF_NOTHING = ("uncontrolled", "ours", "DITTO")
+SOONER = ("uncontrolled", "ours", "as shipped", "DITTO")  # where the product takes fewer steps
 BESIDE_MUSIC = ("crossfade", "re-noising", "ours", "as shipped", "DITTO", "original")
 
 
@@ -186,14 +187,14 @@ TASKS = {
     "melody": Task(
         target=melody,
         iterations=70,
-        methods=OUT_OF_NOTHING,
+        methods=SOONER,
         figures=("melody accuracy, %",),
         paper=(85.226,),
     ),
     "structure": Task(
         target=structure,
         iterations=70,
-        methods=OUT_OF_NOTHING,
+        methods=SOONER,
         figures=("structure MSE",),
         paper=(0.022,),
     ),
@@ -218,7 +219,7 @@ TASKS = {
     "intensity+outpaint": Task(
         target=intensity_outpaint,
         iterations=70,
-        methods=("crossfade", "ours", "DITTO"),
+        methods=("crossfade", "ours", "as shipped", "DITTO"),
         figures=("intensity MSE, dB^2", "overlap error"),
         paper=(5.783,),
     ),

@@ -39,8 +39,8 @@ from segue.export.evaluation.measure import Bench, Measured, flat
 from segue.export.evaluation.real_audio import choose, tracks
 from segue.export.evaluation.tables import Cell, Table
 from segue.presets.vocabulary import Code, SegueError, Settings
+from segue.server.asked import fitting_iterations
 from segue.server.ditto.mel import log_mel
-from segue.server.painter import ITERATIONS, ITERATIONS_TO_POLISH
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -198,7 +198,8 @@ class ControlsEvaluation:
         if row.method in OPTIMIZED:
             K = self.config.settings(row.task).iterations or LACKS
         elif row.method == SHIPPED and task.figures:
-            K = ITERATIONS_TO_POLISH if self.studio.ours.engine.base else ITERATIONS
+            kinds = {control.kind for control in row.found[0][0].controls}
+            K = fitting_iterations(kinds, polished=self.studio.ours.engine.base is not None)
         start: tuple[Cell, ...] = (row.task, row.method, K, len(row.found))
         papers: list[Cell] = [*task.paper, *[LACKS] * len(task.figures)]
         measured: list[tuple[Cell, ...]] = [

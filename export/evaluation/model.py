@@ -37,10 +37,10 @@ from segue.export.evaluation.requirements import requirement_table
 from segue.export.evaluation.sampling import KINDS, Sampler, measure_samples
 from segue.export.evaluation.tables import Table
 from segue.presets.vocabulary import Code, SegueError, Settings
+from segue.server.asked import ITERATIONS
 from segue.server.ditto.network import NetworkConfig
 from segue.server.ditto.schedule import RectifiedFlow, Schedule
 from segue.server.ditto.weights import load_decoder, sha256
-from segue.server.painter import ITERATIONS
 
 WINDOW_FRAMES = NetworkConfig().frames
 SHOWN = (("base", 20), ("cm", 1), ("cm", 2), ("ctm", 1), ("ctm", 2))  # coherence, neighbours

@@ -14,6 +14,7 @@ from torch.nn import functional as F
 
 from segue.export.evaluation.measure import Bench, Decode, Measured
 from segue.presets.vocabulary import Settings
+from segue.server.asked import ITERATIONS
 from segue.server.ditto.controls import outpaint
 from segue.server.ditto.ctm import Denoiser, decode_multistep, jump
 from segue.server.ditto.mel import MelConfig, MelScale
@@ -21,7 +22,7 @@ from segue.server.ditto.network import conditioned
 from segue.server.ditto.optimize import Waves, optimize
 from segue.server.ditto.schedule import Schedule, even_grid, grid
 from segue.server.ditto.weights import load_generator
-from segue.server.painter import ITERATIONS, LEARNING_RATE
+from segue.server.painter import LEARNING_RATE
 
 SAMPLE_BATCH = 8
 
