@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -64,7 +65,7 @@ class Folder:
 
     def error(self, name: str) -> str:
         """What is said of a file that failed."""
-        return (self.path / "segue" / f"{name}.error.txt").read_text(encoding="utf-8")
+        return (self.path / "segue" / f"{name}.wav.error.txt").read_text(encoding="utf-8")
 
 
 @pytest.fixture
@@ -269,7 +270,7 @@ def test_a_bad_sheet_is_a_sentence(folder: Folder, name: str, text: str, sentenc
     assert folder.error("a").startswith("a.wav: ")
     assert sentence in folder.error("a")
     assert folder.error("a").count("\n") == 1
-    assert folder.results() == ["a.error.txt", "b.json", "b.wav"]
+    assert folder.results() == ["a.wav.error.txt", "b.json", "b.wav"]
 
 
 def test_a_sentence_goes_when_the_clip_is_there(folder: Folder) -> None:
@@ -342,7 +343,7 @@ def test_a_name_too_long_for_its_results(folder: Folder) -> None:
         folder.settle()
         assert folder.lines[0] == f"{name}.wav: its name is too long: give it a shorter one"
     assert "File name too long" in folder.lines[1]
-    assert folder.results() == [f"{'ü' * 101}.error.txt"]
+    assert folder.results() == [f"{'ü' * 101}.wav.error.txt"]
 
 
 def test_a_full_folder(folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -370,6 +371,36 @@ def test_a_folder_that_is_none(tmp_path: Path) -> None:
     tmp_path.rmdir()
     with pytest.raises(SegueError, match="is it still there"):
         folder.settle()
+
+
+def test_a_sentence_belongs_to_its_file_alone(folder: Folder) -> None:
+    """What becomes of another file of the same stem does not touch it."""
+    (folder.path / "a.wav").write_text("no audio")
+    (folder.path / "a.aiff").write_text("no audio")
+    add_tone(folder.path / "a.flac")
+    folder.settle()
+    assert folder.results() == ["a.aiff.error.txt", "a.json", "a.wav", "a.wav.error.txt"]
+    assert folder.error("a").startswith("a.wav: ")
+
+
+def test_results_that_were_deleted(folder: Folder) -> None:
+    """The folder is made anew, for clips and for sentences; where it can't be, that is said."""
+    add_tone(folder.path / "a.wav")
+    folder.settle()
+    for level, name in enumerate(("b.wav", "c.wav"), start=1):
+        shutil.rmtree(folder.path / "segue")
+        add_tone(folder.path / name, level / 10)
+        folder.settle()
+        assert folder.results() == [f"{name[0]}.json", name]
+    shutil.rmtree(folder.path / "segue")
+    (folder.path / "d.wav").write_text("no audio")
+    folder.settle()
+    assert folder.results() == ["d.wav.error.txt"]
+    shutil.rmtree(folder.path / "segue")
+    (folder.path / "segue").touch()
+    add_tone(folder.path / "e.wav", 0.5)
+    text = f"{folder.path / 'segue'} cannot be used (File exists): watch another folder"
+    assert folder.settle()[-2:] == [f"e.wav: {text}", text]
 
 
 def test_foreign_sheets_among_the_results(folder: Folder) -> None:

@@ -36,7 +36,7 @@ def register(app: typer.Typer, load: Callable[[str], Run], default_model: str) -
         """Make a clip of every audio file that appears in a folder.
 
         loop.wav becomes FOLDER/segue/loop.wav; what goes wrong with it is said in
-        FOLDER/segue/loop.error.txt. A file is made once, also after a restart.
+        FOLDER/segue/loop.wav.error.txt. A file is made once, also after a restart.
 
         A sheet beside it, loop.toml or loop.json, says what to make of it, in the
         words of a preset: preset, new_seconds, new_bars, bpm, beats_per_bar, seed,

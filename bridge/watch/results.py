@@ -26,13 +26,9 @@ class Results:
     def __init__(self, watched: Path) -> None:
         self.folder = watched / FOLDER
         self._made: dict[tuple[str, str], None] = {}
-        try:
-            self.folder.mkdir(exist_ok=True)
-            for sheet in self.folder.glob("*.json"):
-                self._remember(_source(sheet))
-        except OSError as error:
-            text = f"{self.folder} cannot be used ({error.strerror}): watch another folder"
-            raise SegueError(Code.DISK, text) from error
+        for path in self._listing():
+            if path.suffix == ".json":
+                self._remember(_source(path))
 
     def has(self, name: str, digest: str) -> bool:
         """Whether a file of this name and content was made into a clip."""
@@ -42,12 +38,13 @@ class Results:
         """Where the next clip of a name goes: `stem.wav`, `stem-2.wav`, ...; nothing is there."""
         if len(os.fsencode(stem)) > MAX_STEM_BYTES:
             raise SegueError(Code.DISK, "its name is too long: give it a shorter one")
-        names = {path.name.casefold() for path in self.folder.iterdir()}  # as on Windows and macOS
+        names = {path.name.casefold() for path in self._listing()}  # as on Windows and macOS
         for number in count(1):
             chosen = stem if number == 1 else f"{stem}-{number}"
             first = chosen.casefold()
-            taken = (f"{first}.wav", f"{first}.json", f"{first}~")  # ~2, ~overlay: more clips
-            if not any(name.startswith(taken) for name in names):
+            taken = names & {f"{first}.wav", f"{first}.json"}
+            further = f"{first}~"  # ~2, ~overlay: more clips
+            if not taken and not any(name.startswith(further) for name in names):
                 return self.folder / f"{chosen}.wav"
         raise AssertionError("unreachable: numbers do not end")
 
@@ -62,7 +59,17 @@ class Results:
 
     def fail(self, name: str, text: str) -> None:
         """Leave a sentence about a file that no clip could be made of."""
+        self._listing()
         _write(_failure_of(self.folder, name), f"{text}\n")
+
+    def _listing(self) -> list[Path]:
+        """What lies there; the folder is made anew should somebody have deleted it."""
+        try:
+            self.folder.mkdir(exist_ok=True)
+            return list(self.folder.iterdir())
+        except OSError as error:
+            text = f"{self.folder} cannot be used ({error.strerror}): watch another folder"
+            raise SegueError(Code.DISK, text) from error
 
     def _remember(self, source: tuple[str, str] | None) -> None:
         if source is not None:
@@ -72,7 +79,7 @@ class Results:
 
 
 def _failure_of(folder: Path, name: str) -> Path:
-    return folder / f"{Path(name).stem}.error.txt"
+    return folder / f"{name}.error.txt"
 
 
 def _source(sheet: Path) -> tuple[str, str] | None:
