@@ -258,6 +258,10 @@ def test_unknown_addresses(talk: Session) -> None:
     for address in ("/other/thing", "/segueX", *addresses.OUTGOING.keys() - {"/segue/hello"}):
         assert talk.receive(encode(address), DAW, NOW) == []
     assert talk.ignored == 2 + len(addresses.OUTGOING) - 1
+    assert talk.receive(addresses.write(addresses.WELCOME, "0.1.0", "cpu"), DAW, NOW) == []
+    assert talk.ignored == 2 + len(addresses.OUTGOING)
+    more = encode("/segue/hello", ("s", "x"), ("i", 1))
+    assert talk.receive(more, DAW, NOW) == [Hello("x", DAW)]
 
 
 def test_garbage_gets_no_reply_and_is_logged_seldom(

@@ -8,11 +8,13 @@ import pytest
 
 from segue.bridge.osc import addresses
 from segue.bridge.osc.codec import Message, decode, encode
-from segue.bridge.osc.commands import Cancel, Hello, Sender, Submit
+from segue.bridge.osc.commands import Cancel, Command, Hello, Sender, Submit
 from segue.bridge.osc.grammar import write
+from segue.bridge.osc.leases import MAX_SUBSCRIBERS
 from segue.bridge.osc.session import MAX_ERRORS, Reply, Session
 from segue.presets.controls import Intensity
 from segue.presets.library import load_preset, preset_names
+from segue.presets.vocabulary import Cancelled
 
 DAW = Sender("127.0.0.1", 50001)
 OTHER = Sender("127.0.0.1", 50002)
@@ -66,10 +68,8 @@ def test_one_bad_message_undoes_all(talk: Session) -> None:
     text = str(error.args[2])
     assert text.startswith("start_seconds: ")
     assert text.endswith(" (message 6 of 6 in a bundle: none was done)")
-    assert errors(talk, write(addresses.END, "j1", "intensity", 2)) == [
-        Message("/segue/rows/missing", ("j1", "intensity", -1, 0))
-    ]
-    assert [to for to in _told_of_another_job(talk) if to == DAW] == []
+    assert nothing_is_there(talk)
+    assert _told_of_another_job(talk) == []
 
 
 def test_every_bad_message_is_told(talk: Session) -> None:
@@ -112,7 +112,44 @@ def test_bundles_in_bundles_are_one(talk: Session) -> None:
     assert len(errors(talk, bundle(bundle(cancel), bundle(BAD)))) == 1
 
 
+def test_one_subscriber_too_many_undoes_all(talk: Session) -> None:
+    """As any message that cannot be done; where the bundle makes room for one, it is done."""
+    for port in range(1, MAX_SUBSCRIBERS + 1):
+        talk.receive(write(addresses.SUBSCRIBE, port), OTHER, NOW)
+    (error,) = errors(talk, bundle(*CURVE, write(addresses.SUBSCRIBE), ORDER))
+    text = "there are 32 subscribers: try again in 60 s (message 4 of 5 in a bundle: none was done)"
+    assert error.args == ("", "queue-full", text)
+    assert nothing_is_there(talk)
+    hello = write(addresses.HELLO, "x")
+    swap = bundle(write(addresses.UNSUBSCRIBE, 7), write(addresses.SUBSCRIBE), hello)
+    assert [type(each) for each in talk.receive(swap, OTHER, NOW)] == [Hello]
+    assert _told_of_another_job(talk).count(OTHER) == 1
+
+
+def test_one_command_too_many_undoes_all(talk: Session) -> None:
+    """Neither rows nor subscription are kept of an order that has no room."""
+    data = bundle(*CURVE, write(addresses.SUBSCRIBE), write(addresses.HELLO, "x"), ORDER)
+    (error,) = [decode(each.data)[0] for each in replies(talk.receive(data, DAW, NOW, room=1))]
+    text = "1024 messages wait for the server: send it again later"
+    which = "(message 6 of 6 in a bundle: none was done)"
+    assert error.args == ("j1", "queue-full", f"{text} {which}")
+    assert nothing_is_there(talk)
+    assert _told_of_another_job(talk) == []
+    found = talk.receive(data, DAW, NOW, room=2)
+    assert [type(each) for each in found if not isinstance(each, Reply)] == [Hello, Submit]
+
+
+def replies(found: list[Command | Reply]) -> list[Reply]:
+    """Those that need no server."""
+    return [each for each in found if isinstance(each, Reply)]
+
+
+def nothing_is_there(talk: Session) -> bool:
+    """Whether no row of the curve came."""
+    reply, *_ = replies(talk.receive(CURVE[2], DAW, NOW))
+    return decode(reply.data) == (Message("/segue/rows/missing", ("j1", "intensity", -1, 0)),)
+
+
 def _told_of_another_job(talk: Session) -> list[Sender]:
-    """Who hears an error about a job that OTHER asks for."""
-    found = talk.receive(BAD, OTHER, NOW)
-    return [each.to for each in found if isinstance(each, Reply)]
+    """Who hears of a job that nobody asked for here."""
+    return [each.to for each in talk.handle(Cancelled(id="another"), NOW)]

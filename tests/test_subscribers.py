@@ -7,7 +7,7 @@ import pytest
 from segue.bridge.osc import addresses
 from segue.bridge.osc.audience import MAX_OPEN_JOBS
 from segue.bridge.osc.codec import decode, encode
-from segue.bridge.osc.commands import Hello, Sender, Submit
+from segue.bridge.osc.commands import Cancel, Hello, Sender, Submit
 from segue.bridge.osc.grammar import write
 from segue.bridge.osc.leases import LEASE_SECONDS, MAX_SUBSCRIBERS
 from segue.bridge.osc.session import Reply, Session
@@ -126,6 +126,24 @@ def test_a_port_hears_all_answers_to_its_sender(talk: Session) -> None:
     assert [each.to for each in refused if isinstance(each, Reply)] == [DESK, EAR]
     error = SegueError(Code.QUEUE_FULL, "later")
     assert heard(talk.answer(Submit(REQUEST, DAW), error, 1)) == [("error", DAW), ("error", EAR)]
+
+
+def test_what_is_wrong_with_anothers_message(talk: Session) -> None:
+    """Nothing comes after the error of a job: while one goes on, only the sender hears of it, and
+    where else it listens."""
+    subscribe(talk, DAW, 0)
+    taken = SegueError(Code.ID_TAKEN, "j1 is taken")
+    assert heard(talk.answer(Submit(REQUEST, DESK), taken, 1)) == [("error", DESK)]
+    talk.answer(Submit(REQUEST, DAW), STATUS, 1)
+    assert heard(talk.answer(Submit(REQUEST, DESK), taken, 1)) == [("error", DESK)]
+    away = SegueError(Code.SERVER_UNREACHABLE, "no server")
+    assert heard(talk.answer(Cancel("j1", DESK), away, 1)) == [("error", DESK)]
+    rows = talk.receive(write(addresses.BEGIN, "j1", "intensity", 2), DESK, 1)
+    assert heard([each for each in rows if isinstance(each, Reply)]) == [("error", DESK)]
+    assert progress(talk, 1) == [DAW]
+    subscribe(talk, DESK, 2, 9000)
+    told = heard(talk.answer(Submit(REQUEST, DESK), taken, 2))
+    assert told == [("error", DESK), ("error", EAR)]
 
 
 @pytest.mark.parametrize("port", [0, -1, 65_536])

@@ -38,7 +38,7 @@ HELLO = Row(
     Direction.TO_SEGUE,
     "/segue/hello",
     (Argument("client", "s"),),
-    "Says who asks; answered by what is running.",
+    "Says who asks; answered by what is running. One with two strings is an answer, and gets none.",
 )
 OUTPAINT = Row(
     Direction.TO_SEGUE,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from segue.bridge.osc.commands import Sender
@@ -22,8 +23,12 @@ class Lease:
 class Leases:
     """Subscribers, and who asked for each. Times are seconds of any clock that never goes back."""
 
-    def __init__(self) -> None:
-        self._leases: dict[Sender, Lease] = {}
+    def __init__(self, leases: Mapping[Sender, Lease] | None = None) -> None:
+        self._leases = dict(leases or {})
+
+    def draft(self) -> Leases:
+        """A copy that can be changed without changing ours."""
+        return Leases(self._leases)
 
     def take(self, subscriber: Sender, taker: Sender, now: float) -> None:
         """Begin or renew. Raises SegueError(QUEUE_FULL) where there are too many."""

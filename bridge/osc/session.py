@@ -24,6 +24,7 @@ from segue.bridge.osc.commands import (
     named_id,
     understand,
 )
+from segue.bridge.osc.leases import Leases
 from segue.bridge.osc.replies import event_packets, packet, preview_packet
 from segue.presets.library import Preset
 from segue.presets.vocabulary import (
@@ -39,6 +40,7 @@ from segue.presets.vocabulary import (
     Status,
 )
 
+MAX_WAITING_COMMANDS = 1024  # for the server's answers
 MAX_ERRORS = 8  # told of one bundle: more would not help anybody
 LOG_EVERY = 1000  # malformed datagrams
 
@@ -57,6 +59,22 @@ Outcome = Status | Health | SegueError
 _Understood = Command | Subscribe | Unsubscribe | rows.Answer | None
 
 
+@dataclass(slots=True)
+class _Draft:
+    """What the messages of a bundle change, unless one of them is wrong."""
+
+    gathered: rows.Rows
+    leases: Leases
+    room: int  # for so many more commands
+
+    def take_room(self) -> None:
+        """For one of them. Raises SegueError(QUEUE_FULL)."""
+        if not self.room:
+            text = f"{MAX_WAITING_COMMANDS} messages wait for the server: send it again later"
+            raise SegueError(Code.QUEUE_FULL, text)
+        self.room -= 1
+
+
 class Session:
     """Understands what comes in, and tells everyone who should hear what came of it."""
 
@@ -72,8 +90,10 @@ class Session:
         """Jobs someone still waits for, oldest first."""
         return self._audience.open_ids()
 
-    def receive(self, data: bytes, sender: Sender, now: float) -> list[Command | Reply]:
-        """What a datagram asks for: commands to carry out, replies that need no server.
+    def receive(
+        self, data: bytes, sender: Sender, now: float, room: int = MAX_WAITING_COMMANDS
+    ) -> list[Command | Reply]:
+        """What a datagram asks for: commands to carry out, `room` at most, and replies.
 
         The messages of a bundle are done all or, where one of them is wrong, none: the first that
         are wrong get their errors. Garbage is counted and gets no reply, so nothing can be
@@ -88,7 +108,7 @@ class Session:
             self.ignored += len(messages)
             return []
         self._audience.leases.renew(sender, now)
-        return self._together(messages, sender, now)
+        return self._together(messages, sender, now, room)
 
     def answer(self, command: Command, outcome: Outcome, now: float) -> list[Reply]:
         """Tell the sender of a command what came of it."""
@@ -124,16 +144,16 @@ class Session:
         self._audience.leave(sender)
 
     def _together(
-        self, messages: tuple[codec.Message, ...], sender: Sender, now: float
+        self, messages: tuple[codec.Message, ...], sender: Sender, now: float, room: int
     ) -> list[Command | Reply]:
-        draft = self._rows
+        draft = _Draft(self._rows, self._audience.leases, room)
         if len(messages) > 1:
-            draft = draft.draft(_ids(messages))
-        understood: list[_Understood] = []
+            draft = _Draft(draft.gathered.draft(_ids(messages)), draft.leases.draft(), room)
+        understood: list[Command | rows.Answer | None] = []
         refused: list[tuple[str, SegueError]] = []
         for number, message in enumerate(messages, start=1):
             try:
-                understood.append(self._understand(message, sender, draft))
+                understood.append(self._prepare(message, sender, draft, now))
             except SegueError as error:
                 which = f" (message {number} of {len(messages)} in a bundle: none was done)"
                 told = SegueError(error.code, error.text + which * (len(messages) > 1))
@@ -141,17 +161,35 @@ class Session:
         if refused:
             few = refused[:MAX_ERRORS]
             return [each for job, told in few for each in self._error(sender, job, told, now)]
-        self._rows = draft
+        self._rows, self._audience.leases = draft.gathered, draft.leases
         return [each for found in understood for each in self._begin(found, sender, now)]
+
+    def _prepare(
+        self, message: codec.Message, sender: Sender, draft: _Draft, now: float
+    ) -> Command | rows.Answer | None:
+        """Change the draft as a message says; what is left to do. Raises SegueError."""
+        match self._understand(message, sender, draft.gathered):
+            case Subscribe(at=subscriber):
+                draft.leases.take(subscriber, sender, now)
+            case Unsubscribe(at=subscriber):
+                draft.leases.drop(subscriber)
+            case rows.Answer() | None as found:
+                return found
+            case command:
+                draft.take_room()
+                return command
+        return None
 
     def _understand(
         self, message: codec.Message, sender: Sender, gathered: rows.Rows
     ) -> _Understood:
         address = message.address
+        if _is_answer(message):
+            self.ignored += 1
+            return None
         row = addresses.INCOMING.get(address)
         if row is None:
-            # Answering what only we send would let two bridges talk to each other for ever.
-            if not address.startswith(addresses.PREFIX) or address in addresses.OUTGOING:
+            if not address.startswith(addresses.PREFIX):
                 self.ignored += 1
                 return None
             known = ", ".join(addresses.INCOMING)
@@ -160,27 +198,16 @@ class Session:
             return gathered.receive(row, message.args, self._audience.open_ids())
         return understand(row, message.args, sender, self._presets, gathered.of(_id(message)))
 
-    def _begin(self, found: _Understood, sender: Sender, now: float) -> list[Command | Reply]:
-        """Do what needs no server."""
+    def _begin(
+        self, found: Command | rows.Answer | None, sender: Sender, now: float
+    ) -> list[Command | Reply]:
         match found:
             case None:
                 return []
             case rows.Answer(job_id=job_id):
                 return [*self._tell(sender, job_id, packet(job_id, found.row, *found.values), now)]
-            case Subscribe(at=subscriber):
-                return [*self._subscribe(subscriber, sender, now)]
-            case Unsubscribe(at=subscriber):
-                self._audience.leases.drop(subscriber)
-                return []
             case _:
                 return [found]
-
-    def _subscribe(self, subscriber: Sender, sender: Sender, now: float) -> list[Reply]:
-        try:
-            self._audience.leases.take(subscriber, sender, now)
-        except SegueError as error:
-            return self._error(sender, "", error, now)
-        return []
 
     def _new_preview(self, event: Progress) -> Preview | None:
         """The event's preview, unless it has been passed on: each stays until the next.
@@ -220,13 +247,25 @@ class Session:
         return _to_all(self._audience.beside(sender, job_id, now), [data])
 
     def _error(self, sender: Sender, job_id: str, error: SegueError, now: float) -> list[Reply]:
+        """For everyone; where a job of that id goes on, whose end it would seem, for the sender."""
         data = addresses.write_error(job_id, error.code, error.text)
-        return self._tell(sender, job_id, data, now)
+        goes_on = error.code is Code.ID_TAKEN or job_id in self.open_ids()
+        return self._tell(sender, "" if goes_on else job_id, data, now)
 
     def _count_malformed(self, error: codec.OscError, sender: Sender) -> None:
         if self.malformed % LOG_EVERY == 0:
             LOGGER.warning("malformed datagram %d from %s: %s", self.malformed + 1, sender, error)
         self.malformed += 1
+
+
+def _is_answer(message: codec.Message) -> bool:
+    """Whether only we say this: were it answered, two bridges could talk to each other for ever.
+
+    Of a hello, which goes both ways, its two strings tell.
+    """
+    if message.address == addresses.HELLO.address:
+        return [type(value) for value in message.args] == [str, str]
+    return message.address in addresses.OUTGOING
 
 
 def _id(message: codec.Message) -> str:
