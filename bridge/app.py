@@ -7,20 +7,19 @@ import logging
 import os
 import signal
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Hashable
 from contextlib import ExitStack, suppress
 
 from segue.bridge.client import ServerClient, port_of
 from segue.bridge.osc.addresses import DEFAULT_OSC_PORT
 from segue.bridge.osc.commands import Cancel, Command, Hello, Sender, Submit
 from segue.bridge.osc.port_file import Ports, announced, default_path
-from segue.bridge.osc.session import Outcome, Reply, Session
+from segue.bridge.osc.session import MAX_WAITING_COMMANDS, Outcome, Reply, Session
 from segue.bridge.osc.tcp_port import TcpPort
 from segue.bridge.osc.udp_port import HOST, UdpPort
 from segue.presets.library import load_preset, preset_names
 from segue.presets.vocabulary import Code, Event, SegueError
 
-MAX_WAITING_COMMANDS = 1024
 PORT_TRIES = 16  # to find one that is free for UDP and TCP
 
 LOGGER = logging.getLogger("segue.bridge")
@@ -42,7 +41,8 @@ class Bridge:
         self._clock, self._announce = clock, announce
         self.session = Session({name: load_preset(name) for name in preset_names()})
         self._client = ServerClient(server_url, self._on_event, self.session.open_ids)
-        self._commands: asyncio.Queue[Command] = asyncio.Queue(MAX_WAITING_COMMANDS)
+        self._commands: asyncio.Queue[Command] = asyncio.Queue()
+        self._waiting = 0  # commands that are not answered yet
 
     async def run(self, osc_port: int, ready: Callable[[int], None], stop: asyncio.Event) -> None:
         """Serve until `stop` is set. Raises SegueError if the port cannot be had."""
@@ -64,16 +64,13 @@ class Bridge:
 
     def receive(self, data: bytes, sender: Sender) -> None:
         """Take one packet: answer it, or queue what it asks of the server, all of it or nothing."""
-        found = self.session.receive(data, sender, self._clock())
-        commands = [each for each in found if not isinstance(each, Reply)]
+        room = MAX_WAITING_COMMANDS - self._waiting
+        found = self.session.receive(data, sender, self._clock(), room)
         self._send([each for each in found if isinstance(each, Reply)])
-        has_room = self._commands.qsize() + len(commands) <= MAX_WAITING_COMMANDS
-        for command in commands:
-            if has_room:
+        for command in found:
+            if not isinstance(command, Reply):
+                self._waiting += 1
                 self._commands.put_nowait(command)
-            else:
-                text = f"{MAX_WAITING_COMMANDS} messages wait for the server: send it again later"
-                self._answer(command, SegueError(Code.QUEUE_FULL, text))
 
     async def _open(self, osc_port: int) -> None:
         """UDP and TCP on the same number; where any will do, one that is free for both."""
@@ -99,12 +96,22 @@ class Bridge:
         self._send(self.session.handle(event, self._clock()))
 
     async def _work(self) -> None:
-        """One command after the other, so that a cancel cannot overtake its job."""
-        while True:
-            command = await self._commands.get()
-            self._answer(command, await self._outcome(command))
+        """Carry out commands side by side, but for those that must come one after the other."""
+        last: dict[Hashable, asyncio.Task[None]] = {}
+        async with asyncio.TaskGroup() as group:
+            while True:
+                command = await self._commands.get()
+                last = {turn: task for turn, task in last.items() if not task.done()}
+                turns = _turns(command)
+                before = [last[turn] for turn in turns if turn in last]
+                task = group.create_task(self._carry_out(command, before))
+                last |= dict.fromkeys(turns, task)
 
-    def _answer(self, command: Command, outcome: Outcome) -> None:
+    async def _carry_out(self, command: Command, before: list[asyncio.Task[None]]) -> None:
+        if before:
+            await asyncio.wait(before)
+        outcome = await self._outcome(command)
+        self._waiting -= 1
         self._send(self.session.answer(command, outcome, self._clock()))
         # Events that came before the session listened for them are found by asking.
         if not isinstance(command, Hello):
@@ -125,6 +132,20 @@ class Bridge:
             LOGGER.exception("%s failed", type(command).__name__)
             text = f"{type(error).__name__} in the bridge: this is a bug; its log has the details"
             return SegueError(Code.INTERNAL, text)
+
+
+def _turns(command: Command) -> tuple[Hashable, ...]:
+    """What a command waits its turn for: its job, so that a cancel cannot overtake an order.
+
+    A sender's orders are also made in the order they came in.
+    """
+    match command:
+        case Hello(sender=sender):
+            return ((Hello, sender),)
+        case Submit(id=job_id, sender=sender):
+            return job_id, sender
+        case Cancel(id=job_id):
+            return (job_id,)
 
 
 def run_bridge(

@@ -65,9 +65,10 @@ class ServerClient:
         self._on_event = on_event
         self._open_ids = open_ids
         self._look = asyncio.Event()
+        timeout = httpx.Timeout(ANSWER_SECONDS, pool=None)  # counts from when it is sent
         # No proxy of the environment belongs between two programs of one machine.
         self._http = httpx.AsyncClient(
-            base_url=self._url, timeout=ANSWER_SECONDS, trust_env=False, follow_redirects=False
+            base_url=self._url, timeout=timeout, trust_env=False, follow_redirects=False
         )
 
     async def close(self) -> None:

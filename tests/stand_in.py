@@ -29,6 +29,7 @@ class StandIn:
 
     def __init__(self) -> None:
         self.jobs: dict[str, Status] = {}
+        self.cancelled: list[str] = []  # as they were asked to be
         self.sockets: list[WebSocket] = []
         self.events_work = True
         self.refusal: Response | None = None
@@ -64,6 +65,7 @@ class StandIn:
 
     async def cancel(self, job_id: str) -> Response:
         """The contract's; the job stops at its next iteration."""
+        self.cancelled.append(job_id)
         return await self.status(job_id)
 
     async def events(self, events: WebSocket) -> None:

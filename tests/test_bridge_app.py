@@ -12,10 +12,10 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from segue.bridge.app import MAX_WAITING_COMMANDS, Bridge, run_bridge
+from segue.bridge.app import Bridge, run_bridge
 from segue.bridge.osc.codec import Message, OscError, decode, encode
 from segue.bridge.osc.commands import Sender
-from segue.bridge.osc.session import Reply
+from segue.bridge.osc.session import MAX_WAITING_COMMANDS, Reply
 from segue.bridge.osc.udp_port import UdpPort
 from segue.presets.vocabulary import Code, SegueError
 from tests.osc_client import Daw, Running

@@ -199,6 +199,54 @@ def test_what_is_no_event_is_passed_over() -> None:
     play(scenario)
 
 
+def test_a_slow_answer_holds_nobody_else_up() -> None:
+    """Hello, another DAW's order and another job's cancel are answered; this job's cancel waits."""
+
+    async def scenario(server: StandIn, bench: Bench) -> None:
+        bench.ask("/segue/outpaint", ("s", "old"), *OUTPAINT[1:])
+        assert await bench.hear() == Message("/segue/job/accepted", ("old",))
+        released = asyncio.Event()
+        answers = iter([released.wait])
+
+        async def before_answer() -> None:
+            for wait in answers:  # the first one alone
+                await wait()
+
+        server.before_answer = before_answer  # type: ignore[method-assign]
+        bench.ask("/segue/outpaint", *OUTPAINT)
+        await eventually(lambda: "j1" in server.jobs)
+        bench.ask("/segue/outpaint", ("s", "j2"), *OUTPAINT[1:])
+        bench.ask("/segue/cancel", ("s", "j1"))
+        await bench.served()
+        server.jobs["old"] = server.jobs["old"].model_copy(update={"state": State.CANCELLED})
+        bench.ask("/segue/cancel", ("s", "old"))
+        assert await bench.hear() == Message("/segue/job/cancelled", ("old",))
+        other = encode("/segue/outpaint", ("s", "j3"), *OUTPAINT[1:])
+        bench.bridge.receive(other, Sender("127.0.0.1", 50002))
+        assert await bench.hear() == Message("/segue/job/accepted", ("j3",))
+        assert (server.cancelled, list(server.jobs)) == (["old"], ["old", "j1", "j3"])
+        released.set()
+        accepted = {await bench.hear(), await bench.hear()}
+        assert accepted == {Message("/segue/job/accepted", (each,)) for each in ("j1", "j2")}
+        await eventually(lambda: server.cancelled == ["old", "j1"])
+        await bench.served()
+
+    play(scenario)
+
+
+def test_orders_of_one_sender_keep_their_order() -> None:
+    """A hundred at once reach the server as they were sent."""
+
+    async def scenario(server: StandIn, bench: Bench) -> None:
+        ids = [f"j{number}" for number in range(100)]
+        for each in ids:
+            bench.ask("/segue/outpaint", ("s", each), *OUTPAINT[1:])
+        assert [(await bench.hear()).args[0] for _ in ids] == ids
+        assert list(server.jobs) == ids
+
+    play(scenario)
+
+
 def test_cancelling_a_running_job() -> None:
     """The answer to a cancel is the job's end, when the worker has let go of it."""
 
