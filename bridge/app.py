@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import os
 import signal
@@ -169,6 +170,7 @@ def run_bridge(
             print(f"bridge: OSC on udp://{HOST}:{port}, server {server_url}", flush=True)
             ready(port)
 
+        gc.freeze()  # a full collection takes 20 ms and more, in which UDP loses what comes
         with suppress(KeyboardInterrupt):  # where the loop cannot take signals (Windows)
             asyncio.run(_serve(Bridge(server_url, announce=by_mdns), osc_port, announce))
 

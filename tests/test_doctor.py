@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import socket
+import sys
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from importlib.metadata import version
 from pathlib import Path
@@ -15,6 +16,7 @@ import pytest
 
 from segue.bridge.cli import doctor
 from segue.bridge.cli.doctor import Mark
+from segue.bridge.osc import udp_port
 
 
 def test_dependencies_are_found_by_version() -> None:
@@ -79,6 +81,21 @@ def test_a_foreign_program_on_the_osc_port(monkeypatch: pytest.MonkeyPatch) -> N
         other.bind((doctor.HOST, 0))
         check = doctor.osc_port(other.getsockname()[1])
     assert (check.mark, check.found) == (Mark.WARN, "in use, and not by Segue")
+
+
+def test_a_receive_buffer_that_is_too_small(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the system grants is compared with what is asked; Linux names its limit."""
+    monkeypatch.setattr(udp_port, "RECEIVE_BUFFER_BYTES", 65_536)
+    assert (doctor.receive_buffer().mark, doctor.receive_buffer().found) == (Mark.OK, "64 KiB")
+    monkeypatch.setattr(udp_port, "RECEIVE_BUFFER_BYTES", 1 << 30)
+    check = doctor.receive_buffer()
+    assert check.mark is Mark.WARN
+    assert check.found.endswith(" of 1048576 KiB")
+    if sys.platform == "linux":
+        most = int(Path("/proc/sys/net/core/rmem_max").read_text())
+        assert check.found == f"{most >> 10} of 1048576 KiB"
+        assert "sudo sysctl -w net.core.rmem_max=1073741824" in check.advice
+    assert check.advice.endswith("send them over TCP")
 
 
 @pytest.mark.parametrize(

@@ -70,6 +70,7 @@ def examine(setup: Setup) -> Iterator[Check]:
         (f"model {setup.model}", lambda: model_files(setup.model)),
         (f"server port {setup.port}", lambda: server_port(setup.port)),
         (f"OSC port {setup.osc_port}", lambda: osc_port(setup.osc_port)),
+        ("OSC receive buffer", receive_buffer),
         ("port file", port_file),
         ("data folder", lambda: data_folder(setup.data_dir)),
     )
@@ -191,6 +192,21 @@ def osc_port(port: int) -> Check:
             return Check(name, Mark.WARN, "in use, and not by Segue", advice)
     said = " ".join(str(arg) for arg in messages[0].args)
     return Check(name, Mark.OK, f"a Segue bridge: {said}")
+
+
+def receive_buffer() -> Check:
+    """Whether the system keeps thousands of UDP messages that come at once for the bridge."""
+    from segue.bridge.osc import udp_port
+
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        granted = udp_port.ask_for_room(probe)
+    asked = udp_port.RECEIVE_BUFFER_BYTES
+    name = "OSC receive buffer"
+    if granted >= asked:
+        return Check(name, Mark.OK, f"{granted >> 10} KiB")
+    more = f"`sudo sysctl -w net.core.rmem_max={asked}`, or " * (sys.platform == "linux")
+    advice = f"only if you send thousands of messages at once: {more}send them over TCP"
+    return Check(name, Mark.WARN, f"{granted >> 10} of {asked >> 10} KiB", advice)
 
 
 def port_file() -> Check:

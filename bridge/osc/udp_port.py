@@ -6,16 +6,23 @@ import asyncio
 import errno
 import os
 import socket
+import sys
+from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Literal, cast
 
+from segue.bridge.osc.codec import MAX_DATAGRAM_BYTES
 from segue.bridge.osc.commands import Sender
 from segue.bridge.osc.session import Reply
 from segue.presets.vocabulary import Code, SegueError
 
 HOST = "127.0.0.1"
 RECEIVE_BUFFER_BYTES = 4 * 1024 * 1024  # asked for; the system may grant less
+MAX_KEPT_BYTES = 16 * 1024 * 1024  # of datagrams that are taken from the system, not understood yet
+OVERHEAD_BYTES = 256  # of one datagram
+TURN = 16  # datagrams that are understood before something else gets its turn
 
 
 class UdpPort(asyncio.DatagramProtocol):
@@ -29,18 +36,23 @@ class UdpPort(asyncio.DatagramProtocol):
         self._receive = receive
         self._full = False
         self._transport: asyncio.DatagramTransport | None = None
+        self._socket: socket.socket | None = None
+        self._kept: deque[tuple[bytes, tuple[str, int]]] = deque()
+        self._kept_bytes = 0
 
     async def open(self, port: int) -> None:
         """Bind `port` (0: any free one) and begin. Raises SegueError if it cannot be had."""
         endpoint = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         try:
-            endpoint.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER_BYTES)
+            ask_for_room(endpoint)
             endpoint.setblocking(False)
             endpoint.bind((HOST, port))
         except (OSError, OverflowError) as error:
             endpoint.close()
             raise SegueError(Code.BAD_REQUEST, bind_problem(port, error, "udp")) from error
         self.port = endpoint.getsockname()[1]
+        if os.name == "posix":  # on Windows the loop has a read of its own under way
+            self._socket = endpoint
         loop = asyncio.get_running_loop()
         await loop.create_datagram_endpoint(lambda: self, sock=endpoint)
 
@@ -50,8 +62,33 @@ class UdpPort(asyncio.DatagramProtocol):
 
     def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
         """Part of asyncio.DatagramProtocol."""
-        if addr != (HOST, self.port):  # a forged sender must not make us talk to ourselves
-            self._receive(data, Sender(*addr))
+        idle = not self._kept
+        self._keep(data, addr)
+        self._drain()
+        if idle:
+            self._understand()
+
+    def _keep(self, data: bytes, addr: tuple[str, int]) -> None:
+        self._kept.append((data, addr))
+        self._kept_bytes += len(data) + OVERHEAD_BYTES
+
+    def _drain(self) -> None:
+        """Take all that came: the system has room for a few hundred, and drops the rest."""
+        with suppress(OSError):  # nothing there, or closed meanwhile
+            while self._socket is not None and self._kept_bytes < MAX_KEPT_BYTES:
+                self._keep(*self._socket.recvfrom(MAX_DATAGRAM_BYTES))
+
+    def _understand(self) -> None:
+        try:
+            for _ in range(min(TURN, len(self._kept))):
+                data, addr = self._kept.popleft()
+                self._kept_bytes -= len(data) + OVERHEAD_BYTES
+                if addr != (HOST, self.port):  # a forged sender must not make us talk to ourselves
+                    self._receive(data, Sender(*addr))
+                self._drain()
+        finally:
+            if self._kept:
+                asyncio.get_running_loop().call_soon(self._understand)
 
     def error_received(self, exc: Exception) -> None:
         """Part of asyncio.DatagramProtocol."""
@@ -74,8 +111,17 @@ class UdpPort(asyncio.DatagramProtocol):
 
     def close(self) -> None:
         """Give the port back."""
+        self._socket = None
         if self._transport is not None:
             self._transport.abort()
+
+
+def ask_for_room(endpoint: socket.socket) -> int:
+    """Have the system keep RECEIVE_BUFFER_BYTES of what comes at once; how many it will."""
+    with suppress(OSError):  # BSD refuses what Linux cuts down
+        endpoint.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER_BYTES)
+    granted = endpoint.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF)
+    return granted // 2 if sys.platform == "linux" else granted  # socket(7): it tells the double
 
 
 def bind_problem(port: int, error: OSError | OverflowError, kind: Literal["udp", "tcp"]) -> str:
