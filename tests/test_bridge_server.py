@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
@@ -19,9 +19,9 @@ from segue.bridge.osc import addresses
 from segue.bridge.osc.codec import Message, Value
 from segue.presets.library import load_preset
 from segue.presets.tempo import TempoMap
-from segue.presets.vocabulary import MAX_SEED, Region, Request, Settings
+from segue.presets.vocabulary import MAX_SEED, Progress, Region, Request, Result, Settings
 from tests.osc_client import DEADLINE_SECONDS, Daw, Running
-from tests.recorder import FRAMES, SAMPLE_RATE, Recorder, serving
+from tests.recorder import FRAMES, SAMPLE_RATE, Recorder, serving, write_noise
 
 ASKED = Settings(overlay=True)  # of every order by OSC
 ROOT = Path(__file__).parent.parent
@@ -64,6 +64,52 @@ def done(job_id: str, folder: Path, seed: int) -> Message:
     """What the recorder's clip is announced with."""
     path = str(folder / "results" / f"{job_id}.wav")
     return Message("/segue/job/done", (job_id, path, 1.5, FRAMES, SAMPLE_RATE, seed, "", 1.5))
+
+
+def test_two_bridges_do_not_talk_to_each_other(running: Running, daw: Daw, tmp_path: Path) -> None:
+    """One that subscribed another hands on its answer to a hello, and that is all."""
+    with serving(tmp_path / "other") as url, Running(url) as other:
+        while daw.ask().args[1] == "loading":
+            time.sleep(0.02)
+        daw.send("/segue/subscribe", ("i", other.port))
+        daw.ask()
+        deadline = time.monotonic() + DEADLINE_SECONDS
+        while not other.bridge.session.ignored and time.monotonic() < deadline:
+            time.sleep(0.02)
+        with Daw(other.port) as other_daw:
+            assert other_daw.ask().address == "/segue/hello"
+        assert (other.bridge.session.ignored, running.bridge.session.ignored) == (1, 0)
+
+
+class Reader(Recorder):
+    """Takes in the file of each request."""
+
+    def run(
+        self, request: Request, out_path: Path, on_progress: Callable[[Progress], None]
+    ) -> Result:
+        """Read it, then record as ever."""
+        assert request.region is not None
+        self.read = Path(request.region.path).read_bytes()
+        return super().run(request, out_path, on_progress)
+
+
+def test_a_path_of_any_characters_reaches_its_file(tmp_path: Path) -> None:
+    """Unicode, both quotes, spaces, a backslash and percent signs, over UDP there and back."""
+    odd = tmp_path / "Ünï  'q' \"日本\" %20 \\n"
+    odd.mkdir()
+    source = odd / "Łoop ♫ 'a\" 1.wav"
+    write_noise(source, 5)
+    engine = Reader()
+    with serving(odd / "data", engine) as url, Running(url) as bridge, Daw(bridge.port) as daw:
+        numbers: list[tuple[str, Value]] = [("d", 0.0), ("d", 0.02), ("d", 6.0)]
+        daw.send("/segue/outpaint", ("s", "j1"), ("s", str(source)), *numbers)
+        clip = daw.until("/segue/job/done")[-1].args[1]
+    assert engine.read == source.read_bytes()
+    assert engine.requests[0].region == Region(
+        path=str(source), start_seconds=0.0, length_seconds=0.02
+    )
+    assert clip == str(odd / "data" / "results" / "j1.wav")
+    assert Path(str(clip)).is_file()
 
 
 def test_one_job_from_hello_to_done(
