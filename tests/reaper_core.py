@@ -64,6 +64,17 @@ class Reaper:
         self.scripts.clear()
         self.states = {key: text for key, text in self.states.items() if key in self.lasting}
 
+    def open_in_tab(self, project: Project, other: Project) -> None:
+        """Open another file in a project's tab: the pointers, also of tracks, are used again."""
+        for place, (old, new) in enumerate(zip(project.tracks, other.tracks, strict=False)):
+            vars(old).update(vars(new))
+            other.tracks[place] = old
+        for track in other.tracks:
+            track.project = project
+            for item in track.items:
+                item.track = track
+        vars(project).update(vars(other))
+
     def turn(self) -> bool:
         """Run what has been deferred; whether there is more to come."""
         self.frames_a_turn.append(0)

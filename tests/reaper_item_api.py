@@ -91,6 +91,17 @@ def _add_take(reaper: Reaper, item: Any) -> Any:
     return take
 
 
+@documented("GetMediaItemTakeByGUID")
+def _take_by_guid(reaper: Reaper, project: Any, guid: str) -> Any:
+    items = [item for track in reaper.valid(project, Project).tracks for item in track.items]
+    return at([take for item in items for take in item.takes if take.guid == guid], 0)
+
+
+@documented("GetMediaItemTake_Item")
+def _take_item(reaper: Reaper, take: Any) -> Any:
+    return reaper.valid(take, Take).item
+
+
 @documented("TakeIsMIDI")
 def _take_is_midi(reaper: Reaper, take: Any) -> bool:
     return reaper.valid(take, Take).notes is not None
@@ -111,6 +122,8 @@ def _set_take_value(reaper: Reaper, take: Any, name: str, value: float) -> bool:
 
 @documented("GetSetMediaItemTakeInfo_String")
 def _take_text(reaper: Reaper, take: Any, name: str, value: str, is_set: bool) -> Any:
+    if (name, is_set) == ("GUID", False):
+        return True, reaper.valid(take, Take).guid
     assert name == "P_NAME"
     if is_set:
         reaper.changed(reaper.valid(take, Take).item.track.project, name)

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import uuid
 from bisect import bisect_right
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import soundfile
+
+
+def new_guid() -> str:
+    """As REAPER writes one."""
+    return f"{{{str(uuid.uuid4()).upper()}}}"
 
 
 @dataclass(eq=False)
@@ -53,6 +59,7 @@ class Take:
     effects: int = 0
     stretch_markers: int = 0
     envelopes: int = 0
+    guid: str = field(default_factory=new_guid)
     info: dict[str, float] = field(
         default_factory=lambda: {
             "D_STARTOFFS": 0.0,
@@ -122,6 +129,7 @@ class Track:
     instrument: int = -1
     sends: list[Send] = field(default_factory=list)
     envelopes: list[Envelope] = field(default_factory=list)
+    guid: str = field(default_factory=new_guid)
     info: dict[str, float] = field(
         default_factory=lambda: {
             "D_VOL": 1.0,
@@ -170,6 +178,7 @@ class Project:
     folder: Path
     rate: int = 48000
     has_rate: bool = True  # of its own; else the audio device's counts
+    file: str = "x.rpp"
     tracks: list[Track] = field(default_factory=list)
     selection: tuple[float, float] = (0.0, 0.0)
     markers: list[Marker] = field(default_factory=list)

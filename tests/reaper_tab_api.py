@@ -4,21 +4,20 @@ from __future__ import annotations
 
 import re
 import subprocess
-import uuid
 from pathlib import Path
 from typing import Any
 
 from tests.reaper_core import Reaper, at, documented, whole
-from tests.reaper_project import Item, Project, Send, Source, Take, Track
+from tests.reaper_project import Item, Project, Send, Source, Take, Track, new_guid
 
 RENDER_NOW = 42230
 
 
 @documented("EnumProjects")
 def _enum_projects(reaper: Reaper, index: int) -> Any:
-    if index == -1:
-        return reaper.projects[reaper.front], "x.rpp"
-    return (reaper.projects[index], "x.rpp") if whole(index) < len(reaper.projects) else None
+    place = reaper.front if index == -1 else whole(index)
+    project = at(reaper.projects, place)
+    return (project, project.file) if project else None
 
 
 @documented("ValidatePtr2")
@@ -151,6 +150,11 @@ def _get_track(reaper: Reaper, project: Any, index: int) -> Any:
     return at(reaper.valid(project, Project).tracks, index)
 
 
+@documented("GetTrackGUID")
+def _track_guid(reaper: Reaper, track: Any) -> str:
+    return str(reaper.valid(track, Track).guid)
+
+
 @documented("GetSelectedTrack")
 def _selected_track(reaper: Reaper, project: Any, index: int) -> Any:
     tracks = reaper.valid(project, Project).tracks
@@ -250,7 +254,7 @@ def _time_precise(reaper: Reaper) -> float:
 
 @documented("genGuid")
 def _gen_guid(reaper: Reaper, ignored: str) -> str:
-    return f"{{{str(uuid.uuid4()).upper()}}}"
+    return new_guid()
 
 
 @documented("ShowConsoleMsg")

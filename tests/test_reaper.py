@@ -479,6 +479,48 @@ def test_a_script_that_ends_before_its_clip_is_placed(by: str, desk: Desk) -> No
     assert kept.exists()
 
 
+def test_another_file_in_the_same_tab(desk: Desk) -> None:
+    """REAPER gives it the same pointers: nothing is copied into its folder or put on its track."""
+    desk.act("continue")
+    desk.order()
+    other = Project(desk.folder / "other", file="y.rpp")
+    other.folder.mkdir()
+    also = other.track("Also here")
+    desk.reaper.open_in_tab(desk.project, other)
+    desk.done(START)
+    desk.finish()
+    kept = desk.folder / "server" / "clip.wav"
+    said = f"Segue: the project was closed; the clip is kept: {kept}\n"
+    assert desk.reaper.console == said
+    assert kept.exists()
+    assert list(other.folder.iterdir()) == []
+    assert desk.project.tracks == [desk.track]
+    assert (desk.track.guid, desk.track.items, desk.project.undo) == (also.guid, [], [])
+
+
+def test_the_tab_s_file_changes_while_a_clip_is_copied(desk: Desk) -> None:
+    """The copy that is not whole goes, from the first project's folder."""
+    desk.act("continue")
+    path = desk.clip("long.wav", 10.0)
+    desk.answer("/segue/job/done", path, START, 480000, 48000, 7, "", 0.0)
+    folder = desk.project.folder / "Segue"
+    desk.until(lambda: list(folder.glob("*.wav")))
+    desk.reaper.open_in_tab(desk.project, Project(desk.folder / "other", file="y.rpp"))
+    desk.finish()
+    assert desk.reaper.console == f"Segue: the project was closed; the clip is kept: {path}\n"
+    assert list(folder.glob("*.wav")) == []
+
+
+def test_a_project_that_is_saved_under_another_name(desk: Desk) -> None:
+    """It has the track still, so it is the one."""
+    desk.act("continue")
+    desk.order()
+    desk.project.file = "y.rpp"
+    desk.done(START)
+    desk.finish()
+    assert (laid(desk).info["D_POSITION"], desk.reaper.console) == (4.0, "")
+
+
 @pytest.mark.parametrize("lost", ["project", "track"])
 def test_project_or_track_gone(lost: str, desk: Desk) -> None:
     """The clip is kept, its place is said, and nothing is put anywhere else."""

@@ -191,6 +191,23 @@ def test_a_track_removed_while_it_is_read(desk: Desk) -> None:
     assert not any(accessor.open for accessor in desk.reaper.accessors)
 
 
+@pytest.mark.parametrize("same_tab", [True, False])
+def test_a_project_closed_while_it_is_read(same_tab: bool, desk: Desk) -> None:
+    """It is said, also where another file takes its tab and its track's pointer."""
+    desk.item.info["D_VOL"] = 0.5
+    desk.act("continue")
+    desk.reaper.turn()
+    other = Project(desk.folder / "other", file="y.rpp")
+    other.track()
+    if same_tab:
+        desk.reaper.open_in_tab(desk.project, other)
+    else:
+        desk.reaper.projects = [other]
+    desk.finish()
+    assert desk.reaper.console == "Segue: the project was closed while it was read\n"
+    assert not any(accessor.open for accessor in desk.reaper.accessors)
+
+
 def test_a_razor_edit(desk: Desk) -> None:
     """Without a time selection the first razor edit of a track counts, not one of an envelope."""
     desk.project.selection = (0.0, 0.0)

@@ -9,18 +9,6 @@ local placing = {}
 local EVERYTHING = -1 -- undo flags
 local SAME_PLACE = 0.25 -- seconds; each try has a fade of its own
 
---- Whether the project is open ("open"), in front of it all ("current"), or nil.
-function placing.project_state(proj)
-  if reaper.EnumProjects(-1) == proj then return "current" end
-  local index = 0
-  local each = reaper.EnumProjects(index)
-  while each do
-    if each == proj then return "open" end
-    index = index + 1
-    each = reaper.EnumProjects(index)
-  end
-end
-
 --- A whole sample's time where rounding alone keeps it from one, so that the clip's samples
 --- meet the original's; an item between samples keeps its own offset.
 local function exact(time, rate)
@@ -74,15 +62,15 @@ local function item_on(track, position, length)
   return item
 end
 
---- The item that a clip replaces, if it and the take it was made from are still there; the clip
---- follows that take where the item was moved, cut or trimmed meanwhile.
+--- The item that a clip replaces, if the take it was made from is still there; the clip follows
+--- that take where the item was moved, cut or trimmed meanwhile.
 local function replaced_item(plan)
   local audio, first = plan.audio, plan.clips[1]
-  if not audio.item or first.overlay then return nil end
-  local there = reaper.ValidatePtr2(plan.proj, audio.item, "MediaItem*")
-    and reaper.ValidatePtr2(plan.proj, audio.take, "MediaItem_Take*")
-  if not there then return nil end
-  return audio.item, reaper.GetMediaItemTakeInfo_Value(audio.take, "D_STARTOFFS") - first.start
+  if not audio.take or first.overlay then return nil end
+  local take = reaper.GetMediaItemTakeByGUID(plan.proj, audio.take)
+  if not take then return nil end
+  local offset = reaper.GetMediaItemTakeInfo_Value(take, "D_STARTOFFS")
+  return reaper.GetMediaItemTake_Item(take), offset - first.start
 end
 
 --- The item for the clips, where in them it begins, and how loud they are in it.
@@ -119,9 +107,6 @@ end
 --- plan: proj, track, audio, title and clips ({path, start, overlay}, the best one first).
 --- True, or nil and what happened instead.
 function placing.place(plan)
-  if not reaper.ValidatePtr2(plan.proj, plan.track, "MediaTrack*") then
-    return nil, "the track is gone"
-  end
   local opened, problem = open_sources(plan.clips)
   if not opened then return nil, problem end
   reaper.Undo_BeginBlock2(plan.proj)

@@ -5,7 +5,7 @@ local use = ...
 local region, source, bounce, stems = use("region"), use("source"), use("bounce"), use("stems")
 local order, job, wire, spool = use("order"), use("job"), use("wire"), use("spool")
 local copy, placing, tasks, curves = use("copy"), use("placing"), use("tasks"), use("curves")
-local leftover = use("leftover")
+local leftover, project = use("leftover"), use("project")
 
 local DOUBLED = "done: mute what lies under it to hear it alone"
 
@@ -38,8 +38,9 @@ function request.new(wish)
   if not found then return nil, problem end
   local id = new_id()
   return setmetatable({
-    id = id, proj = proj, wish = wish, task = task, found = found, job = job.new(id),
-    state = "reading", text = "reading the audio", fraction = 0,
+    id = id, proj = proj, mark = project.mark(found.track), wish = wish, task = task,
+    found = found, job = job.new(id), state = "reading",
+    text = "reading the audio", fraction = 0,
   }, request)
 end
 
@@ -58,6 +59,7 @@ local function fail(self, text)
 end
 
 local function kept(self, why)
+  if self.copy then self.copy:stop() end
   fail(self, ("%s; the clip is kept: %s"):format(why, self.job:paths()))
 end
 
@@ -81,12 +83,12 @@ end
 local TURNS = {}
 
 function TURNS.reading(self)
-  local there = placing.project_state(self.proj)
-    and reaper.ValidatePtr2(self.proj, self.found.track, "MediaTrack*")
-  if not there then
+  local track, _, gone = project.find(self.mark)
+  if not track then
     if self.bounce then self.bounce:stop() end
-    return fail(self, "the track was removed while it was read")
+    return fail(self, gone .. " while it was read")
   end
+  self.found.track = track
   local audio, problem = audio_of(self)
   if audio == nil then return fail(self, problem) end
   if not audio then return end
@@ -124,6 +126,7 @@ local function copied(self)
         self.copy = begun
       end
       local path, problem = self.copy:step()
+      if path == nil then self.copy = nil end
       if not path then return path, problem end
       clip.path, clip.copied, self.copy = path, true, nil
       return false
@@ -134,9 +137,9 @@ end
 
 --- Into the project it came from and no other; another one in front is waited for.
 function TURNS.ready(self)
-  local where = placing.project_state(self.proj)
-  if not where then return kept(self, "the project was closed") end
-  if where == "open" then
+  local track, in_front, gone = project.find(self.mark)
+  if not track then return kept(self, gone) end
+  if not in_front then
     self.text = "ready: go back to its project"
     self.notice = self.text
     return
@@ -145,7 +148,7 @@ function TURNS.ready(self)
   if all == nil then return kept(self, problem) end
   if not all then return end
   local placed, trouble = placing.place({
-    proj = self.proj, track = self.found.track, audio = self.audio, clips = self.job.clips,
+    proj = self.proj, track = track, audio = self.audio, clips = self.job.clips,
     title = ("%s, seed %d"):format(self.wish.preset, self.job.seed),
   })
   if not placed then return kept(self, trouble) end
@@ -154,9 +157,9 @@ function TURNS.ready(self)
 end
 
 function TURNS.peaks(self)
-  if not placing.project_state(self.proj) or placing.build_peaks(self.proj, self.job.clips) then
+  if not project.find(self.mark) or placing.build_peaks(self.proj, self.job.clips) then
     -- What was made in place of the region lies beside it, unless it became the item's take.
-    local doubled = not self.task.side and not self.audio.item
+    local doubled = not self.task.side and not self.audio.take
     self.state, self.notice = "done", doubled and DOUBLED or nil
     self.text = self.notice or "done"
   end
@@ -175,7 +178,6 @@ end
 function request:cancel()
   if self:ended() or self.state == "peaks" then return end
   if self.bounce then self.bounce:stop() end
-  if self.copy then self.copy:stop() end
   if self.state == "ready" then return kept(self, "cancelled") end
   fail(self, "cancelled")
 end

@@ -74,7 +74,8 @@ function source.find(found, whole)
     local first, last = region.bounds(item)
     local same = math.abs(first - found.start) < 1e-9 and math.abs(last - found.finish) < 1e-9
     if not same then return nil end
-    audio.item, audio.take = item, take
+    local _, id = reaper.GetSetMediaItemTakeInfo_String(take, "GUID", "", false)
+    audio.take = id
   end
   return audio
 end
