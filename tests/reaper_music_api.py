@@ -69,9 +69,11 @@ def _quarters_to_time(reaper: Reaper, project: Any, quarters: float) -> float:
 
 @documented("TimeMap_QNToMeasures")
 def _measures(reaper: Reaper, project: Any, quarters: float) -> Any:
-    starts = [reaper.valid(project, Project).quarters(m.time) for m in project.segments()]
+    kept = {each.time for each in reaper.valid(project, Project).markers if not each.num}
+    metres = [each for each in project.segments() if each.time == 0 or each.time not in kept]
+    starts = [project.quarters(each.time) for each in metres]
     place = max(place for place, start in enumerate(starts) if start <= quarters)
-    metre = project.segments()[place]
+    metre = metres[place]
     bar = metre.num * 4 / metre.denom
     number = math.floor((quarters - starts[place]) / bar)
     first = starts[place] + number * bar
@@ -103,6 +105,19 @@ def _envelope_text(reaper: Reaper, envelope: Any, name: str, value: str, is_set:
 @documented("Envelope_GetParentTake")
 def _envelope_take(reaper: Reaper, envelope: Any) -> Any:
     return envelope.take, 0, 0
+
+
+@documented("Envelope_GetParentTrack")
+def _envelope_track(reaper: Reaper, envelope: Any) -> Any:
+    index = -1 if envelope.parameter is None else 0
+    return reaper.projects[reaper.front].tracks[0], index, index
+
+
+@documented("TrackFX_GetParam")
+def _parameter(reaper: Reaper, track: Any, effect: int, parameter: int) -> Any:
+    selected = reaper.valid(track, Track).project.selected_envelope
+    assert (effect, parameter) == (0, 0)
+    return 0.0, *selected.parameter
 
 
 @documented("Envelope_Evaluate")

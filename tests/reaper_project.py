@@ -34,6 +34,7 @@ class Envelope:
     points: list[tuple[float, float]]
     scaling: int = 0
     take: Take | None = None
+    parameter: tuple[float, float] | None = None  # lowest and highest value of an effect's
     active: bool = True
 
     def at(self, time: float) -> float:
@@ -232,7 +233,7 @@ class Project:
 
     def metre_at(self, time: float) -> Marker:
         """The marker in force."""
-        return [each for each in self.segments() if each.time <= time + 1e-9][-1]
+        return [each for each in self.segments() if each.time <= time][-1]
 
 
 def _hidden(marker: Marker, after: Marker | None) -> bool:

@@ -267,6 +267,38 @@ def test_bars_before_a_region_are_those_before_it(desk: Desk) -> None:
     assert desk.make()[5:7] == pytest.approx([2.0, 0.0])  # a beat at 60, two at 120
 
 
+def test_bars_before_a_region_are_each_in_their_own_metre(desk: Desk) -> None:
+    """One bar of 4/4 and, before the change, one of 3/4; so too where the region begins inside."""
+    desk.project.metre, desk.project.markers = (3, 4), [Marker(3.0, 120.0, 4, 4)]
+    desk.project.selection = (5.0, 8.0)
+    desk.act("before", length=2)
+    assert desk.make()[5:7] == pytest.approx([3.5, 0.0])
+    desk.reaper.scripts[0].end()
+    desk.project.selection = (4.0, 8.0)  # half a bar after the change
+    desk.act("before", length=2)
+    assert desk.make()[5:7] == pytest.approx([1.0 + 1.5 * 1.5, 0.0])
+
+
+def test_bars_before_the_project(desk: Desk) -> None:
+    """Go on as at its start."""
+    desk.project.bpm, desk.project.metre = 60.0, (3, 4)
+    desk.project.markers = [Marker(3.0, 120.0, 4, 4)]
+    desk.project.selection = (5.0, 8.0)
+    desk.act("before", length=3)
+    assert desk.make()[5:7] == pytest.approx([2.0 + 3.0 + 3.0, 0.0])
+
+
+def test_bars_after_a_region_are_each_in_their_own_metre(desk: Desk) -> None:
+    """So the tempo map and the curve reach to the new music's end, in seconds as long as it."""
+    desk.project.markers = [Marker(10.0, 120.0, 7, 4), Marker(18.0, 60.0)]
+    desk.track.envelopes.append(Envelope("Volume", [(0.0, 1.0), (30.0, 0.5)]))
+    desk.act("continue", length=4)
+    assert desk.rows("tempo") == [0.0, 120.0, 4.0, 6.0, 120.0, 7.0, 14.0, 60.0, 7.0]
+    numbers = desk.rows("intensity")
+    assert numbers is not None
+    assert numbers[-2] == pytest.approx(2.0 + 8.0 + 5.0)  # a bar of 4, 16 beats of 21, 5 at 60
+
+
 def test_a_region_that_rounding_puts_before_a_bar_line(desk: Desk) -> None:
     """It begins on the bar line, in the metre that begins there."""
     desk.project.markers = [Marker(4.0 + 1e-9, 120.0, 3, 4)]
@@ -337,6 +369,28 @@ def test_a_selected_envelope_of_another_kind(desk: Desk) -> None:
     assert numbers is not None
     assert numbers[-2:] == [1.0, 1.0]
     assert desk.heading("intensity")[2] == "share"
+
+
+@pytest.mark.parametrize("name", ["Pan", "Pan (Pre-FX)", "Width"])
+def test_a_selected_envelope_from_left_to_right(name: str, desk: Desk) -> None:
+    """Its lowest value is -1: both halves count."""
+    desk.project.selected_envelope = Envelope(name, [(8.0, -1.0), (9.0, 1.0)])
+    desk.act("continue", unit="seconds", length=1)
+    numbers = desk.rows("intensity")
+    assert numbers is not None
+    assert numbers[1::2] == pytest.approx([n / 20 for n in range(21)])
+    assert desk.heading("intensity")[2] == "share"
+
+
+def test_a_selected_envelope_of_an_effect(desk: Desk) -> None:
+    """Its values are a share of what the parameter can be, whatever its name."""
+    points = [(8.0, -12.0), (9.0, 24.0)]
+    desk.project.selected_envelope = Envelope("Pan / Drive", points, parameter=(-12.0, 12.0))
+    desk.act("continue", unit="seconds", length=1)
+    numbers = desk.rows("intensity")
+    assert numbers is not None
+    assert numbers[1:4:2] == pytest.approx([0.0, 1.8 / 24])
+    assert numbers[-1] == 1.0
 
 
 @pytest.mark.parametrize("why", ["flat", "switched off", "bypassed", "of a take"])

@@ -47,6 +47,21 @@ function curves.level(track, time, rate)
   return envelope and 10 ^ (volume(value_at(envelope, time, rate)) / 20) or 1
 end
 
+--- The lowest and the highest value of an envelope that is no volume.
+local function range(envelope, name)
+  local track, effect, parameter = reaper.Envelope_GetParentTrack(envelope)
+  if track and effect >= 0 then
+    local _, low, high = reaper.TrackFX_GetParam(track, effect, parameter)
+    return low, high
+  end
+  local two_sided = name:find("Pan", 1, true) or name:find("Width", 1, true)
+  return two_sided and -1 or 0, 1
+end
+
+local function share(value, low, high)
+  return high > low and within((value - low) / (high - low), 0, 1) or 0
+end
+
 local function any_difference(values)
   for place = 4, #values, 2 do
     if values[place] ~= values[2] then return true end
@@ -59,7 +74,8 @@ function curves.intensity(proj, track, new, rate)
   local envelope = envelope_of(proj, track)
   if not envelope then return nil end
   local _, name = reaper.GetEnvelopeName(envelope)
-  local scale, level = "share", function(value) return within(value, 0, 1) end
+  local low, high = range(envelope, name)
+  local scale, level = "share", function(value) return share(value, low, high) end
   if VOLUMES[name] then
     local seam = volume(value_at(envelope, new.seam, rate))
     scale, level = "db", function(gain) return within(volume(gain) - seam, MIN_DB, MAX_DB) end

@@ -54,18 +54,46 @@ local function first_beat(proj, time)
   return math.max(0, beat - bar)
 end
 
+--- Where each metre begins, in beats and in bars from the project's start, and its bar's beats.
+local function metres(proj)
+  local num, denom = reaper.TimeMap_GetTimeSigAtTime(proj, 0)
+  local last = { beats = 0, bars = 0, bar = metre(num, denom) }
+  local list = { last }
+  for index = 0, reaper.CountTempoTimeSigMarkers(proj) - 1 do
+    local each = marker(proj, index)
+    if each.num > 0 then
+      local beats = reaper.TimeMap2_timeToQN(proj, each.time)
+      local bars = last.bars + (beats - last.beats) / last.bar
+      last = { beats = beats, bars = bars, bar = metre(each.num, each.denom) }
+      list[#list + 1] = last
+    end
+  end
+  return list
+end
+
+--- The last metre that has begun at a place in "beats" or "bars", else the first one.
+local function in_force(list, unit, place)
+  local found = list[1]
+  for _, each in ipairs(list) do
+    if each[unit] <= place then found = each end
+  end
+  return found
+end
+
 --- The time so many bars after another one, or before it where they are negative.
 function tempo.after_bars(proj, time, bars)
-  local inside = bars < 0 and time - NEARBY or time
-  local num, denom = reaper.TimeMap_GetTimeSigAtTime(proj, inside)
-  local beat = reaper.TimeMap2_timeToQN(proj, time) + bars * metre(num, denom)
-  if beat >= 0 then return reaper.TimeMap2_QNToTime(proj, beat) end
+  local list, beats = metres(proj), reaper.TimeMap2_timeToQN(proj, time)
+  local from = in_force(list, "beats", beats)
+  local target = from.bars + (beats - from.beats) / from.bar + bars
+  local to = in_force(list, "bars", target)
+  beats = to.beats + (target - to.bars) * to.bar
+  if beats >= 0 then return reaper.TimeMap2_QNToTime(proj, beats) end
   local _, _, bpm = reaper.TimeMap_GetTimeSigAtTime(proj, 0) -- before the project: as at its start
-  return beat * 60 / bpm
+  return beats * 60 / bpm
 end
 
 function tempo.rows(proj, start, finish)
-  local num, denom, bpm = reaper.TimeMap_GetTimeSigAtTime(proj, start)
+  local num, denom, bpm = reaper.TimeMap_GetTimeSigAtTime(proj, start + NEARBY)
   local list, rows = markers(proj, start, finish), {}
   if not list[1] or list[1].time > start + NEARBY then
     table.insert(list, 1, { time = start, bpm = bpm, num = num, denom = denom })
