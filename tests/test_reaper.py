@@ -336,6 +336,32 @@ def test_a_second_try_with_another_fade(desk: Desk) -> None:
     assert (item.active, item.info["B_LOOPSRC"]) == (2, 0.0)
 
 
+@pytest.mark.parametrize("changed", ["B_MUTE", "D_VOL", "D_FADEINLEN", "B_ALLTAKESPLAY"])
+def test_a_second_try_where_the_first_one_was_changed(changed: str, desk: Desk) -> None:
+    """A take would be as silent, loud or faded as that item: it is an item of its own, and the
+    third try is its take."""
+    for _ in range(3):
+        desk.act("continue")
+        desk.done(START)
+        desk.finish()
+        desk.project.tracks[1].items[0].info[changed] = 0.5
+    first, second = desk.project.tracks[1].items
+    assert [len(item.takes) for item in (first, second)] == [1, 2]
+    assert second.info["D_POSITION"] == first.info["D_POSITION"]
+    assert second.info["B_MUTE"] == 0.0
+
+
+def test_a_second_try_before_a_first_one_at_another_rate(desk: Desk) -> None:
+    """Room before it is as much of its file as it plays in that time."""
+    for start in (7.9, 7.8):
+        desk.act("continue")
+        desk.done(START, desk.clip(f"{start}.wav"), START + start - REGION[0])
+        desk.finish()
+        laid(desk).takes[0].info["D_PLAYRATE"] = 2.0
+    offsets = [take.info["D_STARTOFFS"] for take in laid(desk).takes]
+    assert offsets == pytest.approx([-0.2, 0.0])
+
+
 def test_music_elsewhere_on_the_track_below(desk: Desk) -> None:
     """It is an item of its own."""
     for selection in ((4.0, 8.0), (4.0, 9.0)):

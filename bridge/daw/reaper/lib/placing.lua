@@ -2,7 +2,7 @@
 -- A finished clip's way into the project: one undo step, the original left as it is.
 
 local use = ...
-local ai_track, region = use("ai_track"), use("region")
+local ai_track, region, source = use("ai_track"), use("region"), use("source")
 
 local placing = {}
 
@@ -40,17 +40,25 @@ local function make_room(item, position, finish)
   for index = 0, reaper.CountTakes(item) - 1 do
     local take = reaper.GetTake(item, index)
     local offset = reaper.GetMediaItemTakeInfo_Value(take, "D_STARTOFFS")
-    reaper.SetMediaItemTakeInfo_Value(take, "D_STARTOFFS", offset - earlier)
+    local played = earlier * reaper.GetMediaItemTakeInfo_Value(take, "D_PLAYRATE")
+    reaper.SetMediaItemTakeInfo_Value(take, "D_STARTOFFS", offset - played)
   end
   reaper.SetMediaItemInfo_Value(item, "D_POSITION", start - earlier)
   reaper.SetMediaItemInfo_Value(item, "D_LENGTH", math.max(last, finish) - (start - earlier))
 end
 
---- The item of an earlier try at this place: both at once are not to be heard.
+local function is_as_made(item)
+  local fade_in, fade_out = source.fades(item)
+  return source.is_plain(item) and fade_in == 0 and fade_out == 0
+end
+
+--- The item of an earlier try at this place: both at once are not to be heard. One that was muted,
+--- faded or made louder or softer since would do so to the new clip as well.
 local function earlier_item(track, position)
   for index = 0, reaper.CountTrackMediaItems(track) - 1 do
     local item = reaper.GetTrackMediaItem(track, index)
-    if math.abs(region.bounds(item) - position) < SAME_PLACE then return item end
+    local here = math.abs(region.bounds(item) - position) < SAME_PLACE
+    if here and is_as_made(item) then return item end
   end
 end
 

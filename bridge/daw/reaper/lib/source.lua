@@ -19,15 +19,21 @@ local function all_equal(read, object, wanted)
   return true
 end
 
-local function untouched(item, take)
+--- Whether an item changes nothing about what its takes play, its fades aside.
+function source.is_plain(item)
   return all_equal(reaper.GetMediaItemInfo_Value, item, PLAIN_ITEM)
+end
+
+local function untouched(item, take)
+  return source.is_plain(item)
     and all_equal(reaper.GetMediaItemTakeInfo_Value, take, PLAIN_TAKE)
     and reaper.GetTakeNumStretchMarkers(take) == 0
     and reaper.TakeFX_GetCount(take) == 0
     and reaper.CountTakeEnvelopes(take) == 0
 end
 
-local function fades(item)
+--- How long an item's fades are, in and out.
+function source.fades(item)
   local function longer(drawn, automatic)
     local auto = reaper.GetMediaItemInfo_Value(item, automatic) -- negative: none
     return auto >= 0 and auto or reaper.GetMediaItemInfo_Value(item, drawn)
@@ -37,7 +43,7 @@ end
 
 local function clear_of_fades(item, start, finish)
   local first, last = region.bounds(item)
-  local fade_in, fade_out = fades(item)
+  local fade_in, fade_out = source.fades(item)
   local overlap = start < first + fade_in - 1e-9 or finish > last - fade_out + 1e-9
   return not overlap
 end
