@@ -7,6 +7,7 @@ What REAPER refuses (an object that is gone, a number that is not whole) is refu
 from __future__ import annotations
 
 import subprocess
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -38,6 +39,8 @@ class Reaper:
         self.states: dict[tuple[str, str], str] = {}
         self.lasting: set[tuple[str, str]] = set()  # of them, what outlives REAPER
         self.clock = 0.0
+        self.away = 0  # seconds that it was not there; by its wall clock they have passed
+        self.listed: dict[str, list[str]] = {}  # what it remembers of folders
         self.device_rate = ""
         self.resources = self.projects[0].folder.parent / "REAPER"
         self.libraries = ""  # where its Lua looks for them
@@ -62,6 +65,7 @@ class Reaper:
     def crash(self) -> None:
         """REAPER is gone without a word, and started again."""
         self.scripts.clear()
+        self.away += 60
         self.states = {key: text for key, text in self.states.items() if key in self.lasting}
 
     def open_in_tab(self, project: Project, other: Project) -> None:
@@ -121,6 +125,7 @@ class Script:
         self.drawn: list[str] = []
         self.lua = lupa.LuaRuntime(unpack_returned_tuples=True)
         self.lua.globals().package.cpath = reaper.libraries
+        self.lua.globals().os.time = lambda: int(time.time()) + reaper.away
         functions = {name: each.__get__(reaper) for name, each in API.items()}
         functions |= {"defer": self.deferred.append, "atexit": self.at_exit.append}
         functions["new_array"] = self._array

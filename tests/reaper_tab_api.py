@@ -50,8 +50,11 @@ def _create_directory(reaper: Reaper, path: str, ignored: int) -> int:
 
 @documented("EnumerateFiles")
 def _files(reaper: Reaper, path: str, index: int) -> Any:
-    found = sorted(each.name for each in Path(path).iterdir() if each.is_file())
-    return at(found, index)
+    if index == -1:  # forget the folder
+        return reaper.listed.pop(path, None) and None
+    if path not in reaper.listed:
+        reaper.listed[path] = sorted(each.name for each in Path(path).glob("*") if each.is_file())
+    return at(reaper.listed[path], index)
 
 
 def words(command: str) -> list[str]:

@@ -11,6 +11,8 @@ import httpx
 import pytest
 
 from segue.bridge.daw.spool_folder import SpoolFolder
+from segue.bridge.osc.codec import Message
+from segue.bridge.osc.lines import encode_line
 from segue.presets.vocabulary import Progress, Request, Result
 from tests.osc_client import Running
 from tests.reaper_desk import (
@@ -31,6 +33,7 @@ from tests.wire import ended
 UP, DOWN, LEFT, RIGHT, RETURN, ESCAPE = 30064, 1685026670, 1818584692, 1919379572, 13, 27
 
 START = 3.0  # of the region inside its file
+LOST = "REAPER ended before its clip was placed; the clip is kept: "
 NAME = "Gitärre 'l\"ive' %d"
 
 
@@ -637,10 +640,83 @@ def test_reaper_crashes(desk: Desk) -> None:
     desk.reaper.crash()
     desk.done(START)
     kept = desk.folder / "server" / "clip.wav"
-    said = f"REAPER ended before its clip was placed; the clip is kept: {kept}"
+    said = f"{LOST}{kept}"
     assert said in "".join(window(desk).drawn)
     assert said not in "".join(window(desk).drawn)
     assert (list(desk.spool.iterdir()), len(desk.project.tracks)) == ([], 1)
+
+
+def says_done(desk: Desk, job_id: str) -> str:
+    """Segue tells that a job is done; the clip's path."""
+    clip = desk.clip(f"{job_id}.wav")
+    message = Message("/segue/job/done", (job_id, clip, START, 144000, 48000, 7, "", 0.0))
+    (desk.spool / f"{job_id}.answers").write_text(encode_line(message) + "\n", "utf-8")
+    return clip
+
+
+def test_several_jobs_are_lost(desk: Desk) -> None:
+    """Also over another crash and another job: each clip is told of, once."""
+    for _ in range(2):
+        desk.act("continue")
+        desk.order()
+    ids = sorted(path.stem for path in desk.spool.glob("*.order"))
+    desk.reaper.crash()
+    desk.act("continue")
+    (third,) = {path.stem for path in desk.spool.glob("*.order")} - set(ids)
+    says_done(desk, third)
+    desk.finish()
+    assert desk.reaper.console == ""
+    desk.reaper.crash()
+    clips = [says_done(desk, job_id) for job_id in ids]
+    desk.act("continue")
+    said = ", ".join(clips)
+    assert desk.reaper.console == f"Segue: {LOST}{said}\n"
+    desk.act("continue")
+    assert desk.reaper.console == f"Segue: {LOST}{said}\n"
+
+
+def test_a_lost_job_that_never_ends(desk: Desk) -> None:
+    """After a day nobody waits for it."""
+    desk.act("continue")
+    desk.order()
+    desk.reaper.crash()
+    desk.reaper.away += 24 * 3600
+    assert "kept" not in "".join(window(desk).drawn)
+    assert list(desk.spool.iterdir()) == []
+    assert list((desk.reaper.resources / "Data" / "Segue").iterdir()) == []
+
+
+def test_another_reaper_that_runs(desk: Desk) -> None:
+    """With the same settings: its job is its own, however long it lasts, until it crashes."""
+    other = Desk(desk.folder / "other")
+    other.reaper.resources = desk.reaper.resources
+    desk.act("continue")
+    job_id = desk.order()[0]
+    for _ in range(3):
+        desk.reaper.away += 15
+        desk.reaper.turn()
+    other.reaper.away = desk.reaper.away
+    other.reaper.states = {key: desk.reaper.states[key] for key in desk.reaper.lasting}
+    clip = says_done(desk, job_id)
+    assert "kept" not in "".join(window(other).drawn)
+    other.reaper.scripts[0].end()
+    desk.finish()
+    assert laid(desk).info["D_POSITION"] == 4.0
+    assert Path(clip).exists()
+
+
+def test_reaper_is_closed_while_a_clip_waits(desk: Desk) -> None:
+    """Its console closes with it, so the next REAPER says where the clip is."""
+    desk.act("continue")
+    desk.order()
+    open_other(desk)
+    desk.done(START)
+    desk.until(lambda: "go back to its project" in desk.reaper.console)
+    desk.reaper.scripts[0].end()
+    desk.reaper.crash()
+    kept = desk.folder / "server" / "clip.wav"
+    assert f"{LOST}{kept}" in "".join(window(desk).drawn)
+    assert "kept" not in "".join(window(desk).drawn)
 
 
 def test_a_crash_is_no_matter_of_other_scripts(desk: Desk) -> None:

@@ -95,6 +95,9 @@ def test_what_a_stop_left_is_removed_after_a_day(desk: Desk) -> None:
     with serving(desk.folder / "data") as url, bridging(url):
         desk.act("continue")
         desk.finish()
+        (data(desk) / f"{now - DAY - 9:x}-d.curl").touch()
+        desk.act("continue")
+        desk.finish()
     left = {each.name for each in data(desk).iterdir()}
     assert left == {f"{now - DAY + 60:x}-b.curl", "notes-c.txt"}
 

@@ -22,7 +22,7 @@ return function(task)
     told = asked.notice or told
   end
   reaper.atexit(function()
-    asked:cancel()
+    asked:leave()
     tell()
   end)
   loop(function()

@@ -4,7 +4,7 @@
 -- waits. What curl is told is in a file as well, so only the path of that one must be quoted.
 
 local use = ...
-local line, spool, bridge_port = use("line"), use("spool"), use("port")
+local line, spool, bridge_port, data = use("line"), use("spool"), use("port"), use("data")
 
 local curl = {}
 curl.__index = curl
@@ -12,7 +12,6 @@ curl.__index = curl
 local PATIENCE = 5 -- seconds, until the first answer
 local MAX_AGE = 24 * 3600 -- seconds, of curl and of its files
 local MAX_BYTES = 1 << 26 -- of answers
-local MAX_FILES = 4096 -- that are looked at when old ones are removed
 local MAX_NEWS = 4096 -- bytes of what curl says of itself
 local ENDINGS = { ".curl", ".lines", ".answers", ".news" }
 local ENDS = {
@@ -95,28 +94,22 @@ local function post(self, messages)
 end
 
 --- Remove what a stop has left, or a system that keeps files which are in use.
-local function sweep(folder)
-  local old = {}
-  for place = 0, MAX_FILES do
-    local name = reaper.EnumerateFiles(folder, place)
-    if not name then break end
+local function sweep()
+  for _, name in ipairs(data.names()) do
     local born = tonumber(name:match("^(%x+)%-") or "", 16)
-    if born and os.time() - born > MAX_AGE then old[#old + 1] = name end
+    if born and os.time() - born > MAX_AGE then os.remove(data.folder() .. "/" .. name) end
   end
-  for _, name in ipairs(old) do os.remove(folder .. "/" .. name) end
 end
 
 --- Begin to send these messages of an order; nil and why where curl cannot be asked.
 function curl.new(id, messages)
-  local folder = reaper.GetResourcePath() .. "/Data/Segue"
-  local stem = ("%s/%x-%s"):format(folder, os.time(), id)
+  local stem = ("%s/%x-%s"):format(data.folder(), os.time(), id)
   local self = setmetatable({
     stem = stem, port = bridge_port(), command = command(stem .. ".curl"), state = "open",
     file = spool.at(stem), heard = false, began = reaper.time_precise(),
   }, curl)
   if not self.command then return nil, "there is no curl" end
-  reaper.RecursiveCreateDirectory(folder, 0)
-  sweep(folder)
+  sweep()
   if write(stem .. ".curl", config(stem, self.port)) and post(self, messages) then return self end
   self:close()
   return nil, "curl cannot be started"

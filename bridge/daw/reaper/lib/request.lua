@@ -97,7 +97,7 @@ function TURNS.reading(self)
   audio.level = audio.heard and 1 or curves.level(self.found.track, seam, audio.rate)
   self.wire, problem = wire.order(self.id, messages)
   if not self.wire then return fail(self, problem) end
-  leftover.begin(self.id)
+  leftover.keep(self.id)
   self.state, self.text = "asking", self.job.text
 end
 
@@ -108,6 +108,7 @@ local ENDS = {
 }
 
 function TURNS.asking(self)
+  leftover.keep(self.id)
   for _, message in ipairs(self.wire:answers()) do self.job:hear(message) end
   local attended = self.wire:attended(reaper.time_precise())
   self.notice = not attended and spool.UNATTENDED or self.job.waiting
@@ -137,6 +138,7 @@ end
 
 --- Into the project it came from and no other; another one in front is waited for.
 function TURNS.ready(self)
+  leftover.keep(self.id)
   local track, in_front, gone = project.find(self.mark)
   if not track then return kept(self, gone) end
   if not in_front then
@@ -180,6 +182,14 @@ function request:cancel()
   if self.bounce then self.bounce:stop() end
   if self.state == "ready" then return kept(self, "cancelled") end
   fail(self, "cancelled")
+end
+
+--- What is to be done when the script ends, however it does: a clip that waits is told of by the
+--- next one too, for REAPER and its console may be closing.
+function request:leave()
+  local waits = self.state == "ready"
+  self:cancel()
+  if waits then leftover.leave(self.id, self.job:paths()) end
 end
 
 return request

@@ -129,7 +129,7 @@ end
 function window:close()
   settings.save(self.wish)
   if busy(self) then
-    self.request:cancel()
+    self.request:leave()
     say(self.request.text)
   end
   gfx.quit()
