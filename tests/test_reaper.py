@@ -33,6 +33,7 @@ from tests.wire import ended
 UP, DOWN, LEFT, RIGHT, RETURN, ESCAPE = 30064, 1685026670, 1818584692, 1919379572, 13, 27
 
 START = 3.0  # of the region inside its file
+HELP = "arrows: choose   e: type   Return: make music   Esc: close"
 LOST = "REAPER ended before its clip was placed; the clip is kept: "
 NAME = "Gitärre 'l\"ive' %d"
 
@@ -847,8 +848,9 @@ def test_the_window_by_keys(desk: Desk) -> None:
     assert desk.make()[4:10] == ["rise", 5.0, 0.0, 0.0, -1, ""]
     desk.answer("/segue/job/progress", 0.25, "optimizing")
     desk.until(lambda: "optimizing" in script.drawn)
+    assert "Esc: stop" in script.drawn
     press(desk, script, ESCAPE)
-    assert "cancelled" in script.drawn
+    assert {"cancelled", HELP} <= set(script.drawn)
     assert list(desk.spool.iterdir()) == []
     assert script.gfx.open
     script.keys.append(ESCAPE)

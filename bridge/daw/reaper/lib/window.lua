@@ -8,16 +8,17 @@ local leftover = use("leftover")
 local window = {}
 window.__index = window
 
-local WIDTH, HEIGHT, LINE, LEFT, VALUES = 460, 360, 22, 12, 230
+local WIDTH, HEIGHT, LINE, LEFT, VALUES = 460, 382, 22, 12, 230
 local CLOSED, ESCAPE, RETURN, SPACE, EDIT = -1, 27, 13, 32, string.byte("e")
 local UP, DOWN, TO_LEFT, TO_RIGHT = 30064, 1685026670, 1818584692, 1919379572
 local PAPER, INK, MARK = { 0.13, 0.14, 0.16 }, { 0.9, 0.9, 0.9 }, { 0.25, 0.75, 0.7 }
-local HELP = "arrows: choose   e: type   Return: make music   Esc: stop, close"
+local HELP = "arrows: choose   e: type   Return: make music   Esc: close"
+local HELP_BUSY = "Esc: stop"
 
 function window.new()
   gfx.init("Segue", WIDTH, HEIGHT)
   gfx.setfont(1, "Arial", 16) -- REAPER's own knows ASCII alone
-  local text = leftover.notice() or HELP
+  local text = leftover.notice() or ""
   return setmetatable({ wish = settings.load(), at = 1, text = text, pressed = false }, window)
 end
 
@@ -105,7 +106,8 @@ local function draw(self)
   local fraction = self.request and self.request.fraction or 0
   gfx.rect(LEFT, LEFT + (#form + 1) * LINE - 6, (gfx.w - 2 * LEFT) * fraction, 3, true)
   colour(INK)
-  for number, text in ipairs(lines_of(self.text)) do write(LEFT, #form + 1 + number, text) end
+  write(LEFT, #form + 2, busy(self) and HELP_BUSY or HELP)
+  for number, text in ipairs(lines_of(self.text)) do write(LEFT, #form + 2 + number, text) end
   gfx.update()
 end
 
