@@ -9,8 +9,9 @@ from contextlib import contextmanager
 
 from segue.bridge.osc.port_file import Ports, announced, default_path
 from tests.osc_client import Running
-from tests.reaper_desk import SCRIPTS, Desk
+from tests.reaper_desk import SCRIPTS, Desk, carrying
 from tests.reaper_double import Item, Script
+from tests.test_bridge_server import start_server
 
 UNATTENDED = "Segue does not answer: start `segue up`, or start it anew; this waits"
 
@@ -42,6 +43,25 @@ def window(desk: Desk) -> Script:
     script.keys.append(13)
     desk.reaper.turn()
     return script
+
+
+def outlive_the_server(desk: Desk) -> None:
+    """A server is killed in the middle of a job and started again; the clip is laid, once."""
+    server, port = start_server(0, desk.folder)
+    with bridging(f"http://127.0.0.1:{port}") as bridge, carrying(desk.spool, bridge.port):
+        script = window(desk)
+        desk.until(lambda: "optimizing" in script.drawn)
+        with server:
+            server.kill()
+        for _ in range(10):
+            desk.reaper.turn()
+        server, same_port = start_server(port, desk.folder)
+        (desk.folder / "gate").touch()
+        desk.until(lambda: "done" in script.drawn)
+        with server:
+            server.terminate()
+    assert same_port == port
+    assert laid(desk).info["D_POSITION"] == 4.0
 
 
 def free_port() -> int:

@@ -53,6 +53,8 @@ class Reaper:
         self.scripts: list[Script] = []
         self.refresh_prevented = 0
         self.starts_programs = False
+        self.starting = 0.0  # seconds of this thread's work that their start has taken
+        self.starting_costs = 0.0  # seconds by REAPER's clock, for each
         self.programs: list[subprocess.Popen[bytes]] = []
 
     def run(self, path: Path) -> Script:

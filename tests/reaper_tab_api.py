@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import subprocess
+import time
 from pathlib import Path
 from typing import Any
 
@@ -68,11 +69,14 @@ def _start(reaper: Reaper, command: str, timeout: int) -> str | None:
     assert whole(timeout) == -2, "scripts never wait"
     if not reaper.starts_programs:
         return None
-    nowhere = subprocess.DEVNULL
+    nowhere, begun = subprocess.DEVNULL, time.thread_time()
+    reaper.clock += reaper.starting_costs
     try:
         program = subprocess.Popen(words(command), stdin=nowhere, stdout=nowhere, stderr=nowhere)
     except OSError:
         return None
+    finally:
+        reaper.starting += time.thread_time() - begun
     reaper.programs.append(program)
     return "0\n"
 

@@ -142,7 +142,7 @@ LINES = [
 def test_lines_are_the_bridge_s(address: str, text: str, tmp_path: Path) -> None:
     """What Lua writes Python reads, and the other way, to the last bit."""
     script = Script(Reaper(Project(tmp_path)), SCRIPTS / "segue_stop.lua")
-    line = script.lua.globals().loadfile(str(SCRIPTS / "lib" / "line.lua"))()
+    line = script.lua.globals().dofile(str(SCRIPTS / "lib" / "use.lua"))("line")
     message = script.lua.table_from({"address": address, 1: ("s", text), 2: ("d", 0.1)})
     message[1] = script.lua.table_from(["s", text])
     message[2] = script.lua.table_from(["d", 0.1])

@@ -427,6 +427,32 @@ def test_a_selected_midi_item_is_the_line(position: float, shift: float, desk: D
     assert desk.rows("melody") == pytest.approx(moved[3:] if shift < 0 else moved)
 
 
+def test_a_long_line_is_ordered_over_turns(desk: Desk) -> None:
+    """Every note arrives, and REAPER goes on meanwhile."""
+    take = midi(desk, 8.0)
+    take.item.info["D_LENGTH"] = 100.0
+    take.notes = [(n, n + 1, 60, False) for n in range(10_000)]
+    desk.act("continue", unit="seconds", length=100)
+    begun = len(desk.reaper.frames_a_turn)
+    numbers = desk.rows("melody")
+    assert numbers is not None
+    assert len(desk.reaper.frames_a_turn) - begun >= 5
+    assert numbers[::3] == pytest.approx([n / 1920 for n in range(10_000)])
+    assert list(desk.spool.glob("*.part")) == []
+
+
+def test_a_line_that_is_stopped_while_it_is_ordered(desk: Desk) -> None:
+    """Nothing is left of it."""
+    take = midi(desk, 8.0)
+    take.item.info["D_LENGTH"] = 100.0
+    take.notes = [(n, n + 1, 60, False) for n in range(10_000)]
+    desk.act("continue", unit="seconds", length=100)
+    desk.act("stop")
+    desk.finish()
+    assert list(desk.spool.iterdir()) == []
+    assert desk.reaper.console == "Segue: cancelled\n"
+
+
 def test_a_gap_inside_an_item(desk: Desk) -> None:
     """The whole item is the region, the selection a gap of it, and the lengths are its own."""
     desk.act("fill")

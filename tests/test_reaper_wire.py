@@ -17,7 +17,15 @@ from segue.bridge.osc.codec import encode
 from segue.bridge.osc.stream import Lengths
 from tests.lua_socket import install, needs_luasocket
 from tests.osc_client import Running
-from tests.reaper_bridge import UNATTENDED, bridging, free_port, laid, told, window
+from tests.reaper_bridge import (
+    UNATTENDED,
+    bridging,
+    free_port,
+    laid,
+    outlive_the_server,
+    told,
+    window,
+)
 from tests.reaper_desk import SCRIPTS, Desk, carrying
 from tests.reaper_double import Script
 from tests.recorder import DEADLINE_SECONDS, FRAMES, SAMPLE_RATE, Recorder, make_request, serving
@@ -99,6 +107,12 @@ def test_no_bridge_yet(desk: Desk) -> None:
         desk.finish()
     assert len(engine.requests) == 1
     assert laid(desk).info["D_POSITION"] == 4.0
+
+
+@pytest.mark.slow
+def test_a_server_killed_in_the_middle(desk: Desk) -> None:
+    """kill -9, started again: the clip still comes, once."""
+    outlive_the_server(desk)
 
 
 def test_neither_bridge_nor_folder(desk: Desk) -> None:
@@ -270,7 +284,7 @@ def long_order(desk: Desk, buffer: int | None = None) -> Any:
         "   local messages = rows.messages('long', list)"
         "   messages[#messages + 1] = { address = '/segue/outpaint', { 's', 'long' },"
         "     { 's', path }, { 'd', 1 }, { 'd', 4 }, { 'd', 6 }, { 'i', 3 } }"
-        "   return wire.order('long', messages)"
+        "   return wire.order('long', messages, use('line').text(messages))"
         " end"
         " return function()"
         "   order = order or begin()"

@@ -87,10 +87,13 @@ local function has_failed(self)
   return news:find("curl: (", 1, true) ~= nil
 end
 
---- Start curl with these messages.
-local function post(self, messages)
-  return write(self.stem .. ".lines", line.text(messages))
-    and reaper.ExecProcess(self.command, -2) ~= nil -- -2: without waiting, minimised
+--- Start curl with these lines.
+local function post(self, text)
+  if not write(self.stem .. ".lines", text) then return false end
+  local begun = reaper.time_precise()
+  local started = reaper.ExecProcess(self.command, -2) ~= nil -- -2: without waiting, minimised
+  self.start_seconds = reaper.time_precise() - begun
+  return started
 end
 
 --- Remove what a stop has left, or a system that keeps files which are in use.
@@ -101,8 +104,8 @@ local function sweep()
   end
 end
 
---- Begin to send these messages of an order; nil and why where curl cannot be asked.
-function curl.new(id, messages)
+--- Begin to send these lines of an order; nil and why where curl cannot be asked.
+function curl.new(id, text)
   local stem = ("%s/%x-%s"):format(data.folder(), os.time(), id)
   local self = setmetatable({
     stem = stem, port = bridge_port(), command = command(stem .. ".curl"), state = "open",
@@ -110,7 +113,7 @@ function curl.new(id, messages)
   }, curl)
   if not self.command then return nil, "there is no curl" end
   sweep()
-  if write(stem .. ".curl", config(stem, self.port)) and post(self, messages) then return self end
+  if write(stem .. ".curl", config(stem, self.port)) and post(self, text) then return self end
   self:close()
   return nil, "curl cannot be started"
 end
@@ -131,7 +134,7 @@ end
 
 --- Send one more, unless what was asked for has ended.
 function curl:add(message)
-  if self.state == "open" then self.leaves = post(self, { message }) end
+  if self.state == "open" then self.leaves = post(self, line.write(message)) end
 end
 
 function curl:closed()

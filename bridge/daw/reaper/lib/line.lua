@@ -3,6 +3,9 @@
 -- A message to send is {address = "/a", {"s", "text"}, {"d", 1.5}}; one that came holds the
 -- values alone: {address = "/a", "text", 1.5}.
 
+local use = ...
+local pause = use("pause")
+
 local line = {}
 
 local ESCAPES = { ["\\"] = "\\\\", ["\t"] = "\\t", ["\n"] = "\\n", ["\r"] = "\\r" }
@@ -34,7 +37,10 @@ end
 --- The lines of these messages.
 function line.text(messages)
   local lines = {}
-  for place, message in ipairs(messages) do lines[place] = line.write(message) end
+  for place, message in ipairs(messages) do
+    lines[place] = line.write(message)
+    pause()
+  end
   return table.concat(lines)
 end
 

@@ -3,6 +3,7 @@
 
 local use = ...
 local tempo, curves, rows, tasks = use("tempo"), use("curves"), use("rows"), use("tasks")
+local line = use("line")
 
 local order = {}
 
@@ -50,24 +51,31 @@ local function lists_of(proj, task, audio, wish, found, new)
   return lists
 end
 
---- The messages of an order, its rows before it; and the time where the new music joins.
+--- An order as lists of numbers and a message; and the time where the new music joins.
 --- wish: task, preset, length, unit ("seconds" or "bars"), seed, text, curve, line.
-function order.messages(proj, id, wish, found, audio)
+function order.read(proj, id, wish, found, audio)
   local task = tasks[wish.task]
   local new = new_music(proj, task, audio, wish, found.gap)
-  local messages = {}
-  for _, list in ipairs(lists_of(proj, task, audio, wish, found, new)) do
-    local its = rows.messages(id, list)
-    table.move(its, 1, #its, #messages + 1, messages)
-  end
   local new_seconds, new_bars = lengths(task, wish, new)
-  messages[#messages + 1] = {
+  local make = {
     address = "/segue/make",
     { "s", id }, { "s", audio.path }, { "d", audio.start_seconds }, { "d", audio.length },
     { "s", wish.preset }, { "d", new_seconds }, { "d", new_bars }, { "d", 0 },
     { "i", wish.seed }, { "s", wish.text },
   }
-  return messages, new and new.seam or audio.start
+  local lists = lists_of(proj, task, audio, wish, found, new)
+  return { id = id, lists = lists, make = make }, new and new.seam or audio.start
+end
+
+--- Its messages, the rows before it, and their text; with pauses, for there may be many.
+function order.encode(read)
+  local messages = {}
+  for _, list in ipairs(read.lists) do
+    local its = rows.messages(read.id, list)
+    table.move(its, 1, #its, #messages + 1, messages)
+  end
+  messages[#messages + 1] = read.make
+  return messages, line.text(messages)
 end
 
 return order

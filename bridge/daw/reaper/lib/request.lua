@@ -29,7 +29,7 @@ local function region_of(proj, task)
   return found, problem
 end
 
---- Begin; nil and what to do where it cannot. `wish` as in order.messages, and `effects`.
+--- Begin; nil and what to do where it cannot. `wish` as in order.read, and `effects`.
 --- `text` says how far it is, `notice` what the producer must know even without a window.
 function request.new(wish)
   local proj = reaper.EnumProjects(-1)
@@ -93,9 +93,18 @@ function TURNS.reading(self)
   if audio == nil then return fail(self, problem) end
   if not audio then return end
   self.audio = audio
-  local messages, seam = order.messages(self.proj, self.id, self.wish, self.found, audio)
+  local read, seam = order.read(self.proj, self.id, self.wish, self.found, audio)
   audio.level = audio.heard and 1 or curves.level(self.found.track, seam, audio.rate)
-  self.wire, problem = wire.order(self.id, messages)
+  self.encode = coroutine.wrap(function() return order.encode(read) end)
+  self.state = "ordering"
+  self:step()
+end
+
+function TURNS.ordering(self)
+  local messages, text = self.encode()
+  if not messages then return end -- there is more to do
+  local problem
+  self.wire, problem = wire.order(self.id, messages, text)
   if not self.wire then return fail(self, problem) end
   leftover.keep(self.id)
   self.state, self.text = "asking", self.job.text

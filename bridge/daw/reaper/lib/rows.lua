@@ -1,6 +1,9 @@
 -- Segue: placed by `segue install`, which replaces it: changes are lost.
 -- Lists of numbers as the messages that bring them, before the order they belong to.
 
+local use = ...
+local pause = use("pause")
+
 local rows = {}
 
 local MAX_ROWS = 64 -- of one message
@@ -27,6 +30,7 @@ function rows.messages(id, list)
   local messages, step = { begin }, MAX_ROWS * list.columns
   for first = 1, #list.values, step do
     messages[#messages + 1] = add(id, list, first, math.min(first + step - 1, #list.values))
+    pause()
   end
   messages[#messages + 1] = finish
   return messages

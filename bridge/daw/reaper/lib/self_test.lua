@@ -4,7 +4,7 @@
 
 local use = ...
 local api, region, tempo = use("api"), use("region"), use("tempo")
-local spool, wire = use("spool"), use("wire")
+local line, spool, wire = use("line"), use("spool"), use("wire")
 
 local self_test = {}
 self_test.__index = self_test
@@ -59,13 +59,17 @@ local function ask(self)
   -- Segue's server alone can say that it does not know this job, so its word proves the way.
   self.id = ("reaper-self-test-%x"):format(os.time())
   local messages = { { address = "/segue/cancel", { "s", self.id } } }
-  local files, problem = spool.order(self.id, messages)
+  local text = line.text(messages)
+  local files, problem = spool.order(self.id, text)
   tell(self, "an order can be left in " .. spool.folder(), files, problem)
   if files then self.ways[1] = { name = "Segue answers by files", asked = files } end
-  local fast, how = wire.quick(self.id, messages)
+  local fast, how = wire.quick(self.id, messages, text)
   if not fast then return tell(self, "orders go as files alone: " .. how, true) end
   local name = ("Segue answers %s, on port %d"):format(how, fast.port)
   self.ways[#self.ways + 1] = { name = name, asked = fast }
+  if not fast.start_seconds then return end
+  local took = ("starting curl held REAPER up for %.0f ms"):format(fast.start_seconds * 1000)
+  tell(self, took, true)
 end
 
 function self_test.new()

@@ -32,13 +32,13 @@ function spool.of(id)
   return spool.at(spool.folder() .. "/" .. id)
 end
 
---- Leave an order of these messages; nil and what to do where there is no such folder.
-function spool.order(id, messages)
+--- Leave an order of these lines; nil and what to do where there is no such folder.
+function spool.order(id, text)
   local self = spool.of(id)
   local part = self.stem .. ".part"
   local file = io.open(part, "wb")
   if not file then return nil, ABSENT end
-  local written = file:write(line.text(messages)) and file:flush()
+  local written = file:write(text) and file:flush()
   file:close()
   if not (written and os.rename(part, self.stem .. ".order")) then
     os.remove(part)

@@ -13,19 +13,20 @@ local JOB = "^/segue/job/"
 local QUIET = 5 -- seconds: a curl that was killed says nothing, so the files are read too
 local HELD_UP = { ["queue-full"] = true, ["server-unreachable"] = true }
 
---- The quickest way there is, with these messages on it, and its name; or nil, and why.
-function wire.quick(id, messages)
+--- The quickest way there is, with these messages on it, and its name; or nil, and why. `text`
+--- is their lines.
+function wire.quick(id, messages, text)
   local socket, no_socket = stream.new(messages)
   if socket then return socket, "over a socket" end
-  local posted, no_curl = curl.new(id, messages)
+  local posted, no_curl = curl.new(id, text)
   if posted then return posted, ("by curl (%s)"):format(no_socket) end
   return nil, ("%s, and %s"):format(no_socket, no_curl)
 end
 
 --- Leave an order of these messages; nil and what to do where there is no way.
-function wire.order(id, messages)
-  local files, problem = spool.order(id, messages)
-  local fast = wire.quick(id, messages)
+function wire.order(id, messages, text)
+  local files, problem = spool.order(id, text)
+  local fast = wire.quick(id, messages, text)
   if not fast then return files, problem end
   local self = { id = id, files = files, problem = problem, stream = fast, live = false }
   return setmetatable(self, wire)
