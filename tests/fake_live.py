@@ -2,20 +2,33 @@
 
 Sources: the docstrings of ableton-live-stubs 12.3.6 and the signatures of its older Lives; what
 PhotonicVelocity's reference of the model observed in Live 12.3.5 (positions of clips, `warping`
-switched a tick later); and what others met: Auto-Warp moves the start and guesses the length, and
-what is laid over a clip cuts it.
+switched a tick later); and what others met: Auto-Warp moves the start and guesses the length,
+what is laid over a clip cuts it, and warp markers count in seconds of the file, the last of them a
+hidden one that can be neither moved nor removed. It runs in Python 3.7 as well.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import soundfile
+
+HIDDEN_BEATS = 1 / 64  # behind the last warp marker is a hidden one
+
+
+class LimitationError(Exception):
+    """The edition has no more of that."""
+
+
+class WarpMarker:
+    """A second of the file, and the beat of the content that it lies on."""
+
+    def __init__(self, sample_time: float, beat_time: float) -> None:
+        self.sample_time, self.beat_time = sample_time, beat_time
 
 
 class LomObject:
@@ -58,14 +71,16 @@ class TellingEnvelope(Envelope):
 
 
 class Clip(LomObject):
-    """A clip on `holder`; `markers` are (second, beat) of a warped one."""
+    """A clip on `holder`; `markers` are (second, beat) of a warped one, `rate` its beats a second
+    behind the last of them."""
 
     is_midi_clip = False
     is_recording = False
     gain_display_string = "0.0 dB"
     pitch_coarse = 0
     pitch_fine = 0.0
-    looping = False
+    warp_mode = 0
+    available_warp_modes = (0, 1, 2, 3, 4, 6)
 
     def __init__(self, song: Song, holder: Any, path: str, start: float | None) -> None:
         info = soundfile.info(path)
@@ -75,12 +90,13 @@ class Clip(LomObject):
         self.is_audio_clip = True
         self.is_arrangement_clip = start is not None
         self._start = start or 0.0
-        self._warping = False
+        self._warping = self._looping = False
         self._loop = [0.0, info.frames / info.samplerate]
         self.start_marker = 0.0
         self.markers: list[tuple[float, float]] = []
+        self._rate = 0.0
         self.envelopes: dict[Any, Any] = {}
-        self._beats = 0.0  # on the timeline, once it is warped
+        self._beats = 0.0  # on the timeline, where it is looped
         self._tempo: float | None = None  # the mean under it, where that is not the song's
 
     @property
@@ -92,7 +108,8 @@ class Clip(LomObject):
     def end_time(self) -> float:
         """The beat it ends at: an unwarped clip's pitch is its speed."""
         if self._warping:
-            return self._start + self._beats
+            length = self._beats if self._looping else self._loop[1] - self._loop[0]
+            return self._start + length
         speed = 2 ** (self.pitch_coarse / 12 + self.pitch_fine / 1200)
         beats_a_second = (self._tempo or self._song.tempo) / 60
         return self._start + (self._loop[1] - self._loop[0]) / speed * beats_a_second
@@ -118,34 +135,87 @@ class Clip(LomObject):
         self._loop[1] = position
 
     @property
+    def looping(self) -> bool:
+        """Whether its loop goes round."""
+        return self._looping
+
+    @looping.setter
+    def looping(self, on: bool) -> None:
+        assert self._warping
+        self._song.changed("looping")
+        self._looping = on
+
+    @property
     def warping(self) -> bool:
         """Whether the clip is stretched."""
         return self._warping
 
     @warping.setter
     def warping(self, on: bool) -> None:
-        assert (self._warping, on) == (True, False)
+        assert self._warping != on
         self._song.changed("warping")
-        self._song.later.append(self._unwarp)
+        self._song.later.append(self._auto_warp if on else self._unwarp)
+
+    def _auto_warp(self) -> None:
+        self._song.auto_warp(self)
 
     def _unwarp(self) -> None:
         """What was in beats is in seconds then, and the loop is off."""
         self._loop = [self.beat_to_sample_time(beat) / self.sample_rate for beat in self._loop]
-        self._warping = self.looping = False
+        self._warping = self._looping = False
 
     def warp(self, markers: Sequence[tuple[float, float]], beats: float) -> None:
-        """Make it a warped clip of so many beats."""
+        """Make it a warped clip of so many beats, which goes on as between its last markers."""
         self._warping, self.markers, self._beats = True, list(markers), beats
+        (s0, b0), (s1, b1) = self.markers[-2:]
+        self._rate = (b1 - b0) / (s1 - s0)
         self._loop = [0.0, beats]
 
+    @property
+    def warp_markers(self) -> Sequence[WarpMarker]:
+        """Those of the producer, or Live, and the hidden one."""
+        second, beat = self.markers[-1]
+        hidden = second + HIDDEN_BEATS / self._rate, beat + HIDDEN_BEATS
+        return tuple(WarpMarker(*marker) for marker in [*self.markers, hidden])
+
+    def add_warp_marker(self, marker: WarpMarker) -> None:
+        """Inside the file, and between its neighbours in both; behind the last, its tempo stays."""
+        self._song.changed("add_warp_marker")
+        added = marker.sample_time, marker.beat_time
+        if not self._warping or not 0 <= added[0] < self.sample_length / self.sample_rate:
+            raise RuntimeError("the marker is outside the sample")
+        markers = sorted([*self.markers, added])
+        if any(s0 >= s1 or b0 >= b1 for (s0, b0), (s1, b1) in zip(markers, markers[1:])):
+            raise RuntimeError("the marker is not between its neighbours")
+        self.markers = markers
+
+    def remove_warp_marker(self, beat: float) -> None:
+        """Not the hidden one."""
+        self._song.changed("remove_warp_marker")
+        left = [marker for marker in self.markers if marker[1] != beat]
+        if not left or left == self.markers:
+            raise RuntimeError("The specified warp marker doesn't exist")
+        self.markers = left
+
+    def _pieces(self) -> list[tuple[tuple[float, float], tuple[float, float]]]:
+        told = [(each.sample_time, each.beat_time) for each in self.warp_markers]
+        return list(zip(told, told[1:]))
+
     def beat_to_sample_time(self, beat: float) -> float:
-        """Piecewise linear, the last piece going on."""
+        """Piecewise linear, the first and the last piece going on."""
         if not self._warping:
             raise RuntimeError("the sample is not warped")
-        for (s0, b0), (s1, b1) in pairwise(self.markers):
-            if beat <= b1 or (s1, b1) == self.markers[-1]:
-                return (s0 + (beat - b0) * (s1 - s0) / (b1 - b0)) * self.sample_rate
-        raise AssertionError("two markers at least")
+        pieces = self._pieces()
+        (s0, b0), (s1, b1) = next((p for p in pieces if beat <= p[1][1]), pieces[-1])
+        return (s0 + (beat - b0) * (s1 - s0) / (b1 - b0)) * self.sample_rate
+
+    def sample_to_beat_time(self, sample: float) -> float:
+        """The other way."""
+        if not self._warping:
+            raise RuntimeError("the sample is not warped")
+        pieces, second = self._pieces(), sample / self.sample_rate
+        (s0, b0), (s1, b1) = next((p for p in pieces if second <= p[1][0]), pieces[-1])
+        return b0 + (second - s0) * (b1 - b0) / (s1 - s0)
 
     def seconds_to_sample_time(self, seconds: float) -> float:
         """Of unwarped clips only."""
@@ -203,7 +273,8 @@ class Slot(OldSlot):
         if self.has_clip or not self.canonical_parent.takes_audio:
             raise RuntimeError("not here")
         self.clip = Clip(self._song, self, self._song.audio(path), None)
-        self._song.auto_warp(self.clip)
+        if self._song.warps:
+            self._song.auto_warp(self.clip)
         return self.clip
 
 
@@ -212,6 +283,8 @@ class OldTrack(LomObject):
 
     is_frozen = False
     is_foldable = False
+    can_be_armed = True
+    arm = False
     slot = OldSlot
 
     def __init__(self, song: Song, name: str, audio: bool = True) -> None:
@@ -224,7 +297,8 @@ class OldTrack(LomObject):
     @property
     def takes_audio(self) -> bool:
         """Not part of the model."""
-        return self.has_audio_input and not self.is_frozen
+        recorded = self._song.record_mode and self.arm
+        return self.has_audio_input and not self.is_frozen and not recorded
 
     def lay(self, path: Path, beat: float) -> Clip:
         """A clip of the producer's own."""
@@ -287,7 +361,12 @@ class Song(LomObject):
         self.tempo = 120.0
         self.signature_numerator, self.signature_denominator = 4, 4
         self.loop_start, self.loop_length = 0.0, 16.0
+        self.name = "Night"
         self.can_redo = False
+        self.record_mode = False
+        self.limit = 100  # tracks that the edition has
+        self.looped = False  # whether Live loops what it takes in
+        self.warps = True  # whether it warps that
         self.steps: list[list[str]] = []  # what undo would take back, one list at a time
         self.later: list[Callable[[], None]] = []  # what Live does after the script's call
         self.guess = 120.0  # the tempo that Live takes what it warps to have
@@ -302,7 +381,7 @@ class Song(LomObject):
     @property
     def scenes(self) -> list[Any]:
         """Rows of slots."""
-        rows = zip(*(track.clip_slots for track in self.tracks), strict=True)
+        rows = zip(*(track.clip_slots for track in self.tracks))
         return [SimpleNamespace(clip_slots=list(row)) for row in rows]
 
     def begin_undo_step(self) -> None:
@@ -324,6 +403,8 @@ class Song(LomObject):
 
     def create_audio_track(self, index: int) -> None:
         """At an index; it is the selected one then."""
+        if len(self.tracks) >= self.limit:
+            raise LimitationError("the track limit is reached")
         self.changed("create_audio_track")
         self.tracks.insert(index, self._kind(self, f"{index + 1}-Audio"))
         self.view.selected_track = self.tracks[index]
@@ -341,7 +422,8 @@ class Song(LomObject):
         if not track.takes_audio or not 0 <= beat <= 1576800:
             raise RuntimeError("not here")
         clip = Clip(self, holder, self.audio(path), beat)
-        self.auto_warp(clip)
+        if self.warps:
+            self.auto_warp(clip)
         for other in list(holder.arrangement_clips):
             if other.start_time < clip.end_time - 1e-6 and beat < other.end_time - 1e-6:
                 holder.arrangement_clips.remove(other)
@@ -352,11 +434,14 @@ class Song(LomObject):
         """Not part of the model: what Live does with a file it takes in, unless told otherwise."""
         rate, first = self.guess / 60, self.first_beat
         length = clip.sample_length / clip.sample_rate
-        clip.warp([(0.0, 0.0), (1.0, rate)], (length - first) * rate)
-        clip._loop = [first * rate, length * rate]
+        seconds = (first, first + length / 5, first + length / 3)
+        clip.warp([(second, second * rate) for second in seconds], (length - first) * rate)
+        clip._loop, clip._looping = [first * rate, length * rate], self.looped
 
     def audio(self, path: str) -> str:
-        """The path, if there is audio."""
+        """The path, if it is absolute and there is audio."""
+        if not Path(path).is_absolute():
+            raise RuntimeError("no absolute path")
         try:
             soundfile.info(path)
         except soundfile.LibsndfileError as error:

@@ -232,7 +232,8 @@ def test_a_live_that_unwarps_late(live: Live) -> None:
         live.tick()
     assert ai_clips(live)[0].warping
     live.song.busy = 0
-    live.until(lambda: ai_clips(live)[0].loop_start == 0.0)
+    live.until(lambda: not ai_clips(live)[0].warping)
+    assert ai_clips(live)[0].loop_start == 0.0
     live.song.busy = 1_000_000
     live.type("continue 2")
     live.type("continue 3")

@@ -78,17 +78,20 @@ def test_an_unwarped_clip_is_exact(song: Song, tmp_path: Path, rate: int) -> Non
 
 
 def test_a_tempo_that_changes_under_the_clip(song: Song, tmp_path: Path) -> None:
-    """Live tells only the tempo of now; 20 s are 30 beats, so its ends are exact all the same."""
+    """Live tells the playhead's tempo; 20 s are 30 beats, so the clip's is 90 on the mean."""
     clip = selected(song, wav(tmp_path))
     clip._tempo = 90.0
     song.loop_start, song.loop_length = 19.0, 15.0
     found = taken(song)
-    assert found.region[1:4] == (10.0, 10.0, 120.0)
+    assert found.region[1:3] == (10.0, 10.0)
+    assert found.region.bpm == pytest.approx(90.0, abs=1e-9)
     assert found.notes == ("approximate, because the tempo changes under the clip",)
     assert found.timeline is not None
-    assert [found.timeline.beat_at(s, 120.0) for s in (0.0, 20.0, 21.0)] == [4.0, 34.0, 36.0]
+    beats = [found.timeline.beat_at(s, 120.0) for s in (0.0, 20.0, 21.0)]
+    assert beats == pytest.approx([4.0, 34.0, 35.5], abs=1e-12)
     region = taken(song, INPAINT).region
-    assert (region.start_seconds, region.lists[0].rows) == (6.0, ((4.0, 10.0),))
+    assert region.start_seconds == 7.0
+    assert region.lists[0].rows == ((3.0, 10.0),)
 
 
 def test_an_unwarped_clip_at_another_speed_is_refused(song: Song, tmp_path: Path) -> None:
@@ -122,14 +125,45 @@ def test_a_warped_clip_is_read_by_its_markers(song: Song, tmp_path: Path) -> Non
     assert found.notes == ("approximate, because the clip is warped",)
     assert found.timeline is not None
     assert [found.timeline.beat_at(s, 120.0) for s in (2.0, 6.0, 7.5, 9.0)] == [8, 16, 18, 20]
-    assert [found.timeline.beat_at(s, 120.0) for s in (1.0, 10.0)] == [6, 22]
+    assert [found.timeline.beat_at(s, 999.0) for s in (1.0, 12.0)] == [6, 24]
+
+
+def test_a_warped_clip_has_its_files_tempo(song: Song, tmp_path: Path) -> None:
+    """Twelve beats in 6 s are 120 a minute, twelve in 9 s are 80: bars last as in the file."""
+    clip = selected(song, wav(tmp_path))
+    clip.warp([(0.0, 0.0), (6.0, 12.0), (15.0, 24.0)], 24.0)
+    song.tempo, song.loop_length = 200.0, 12.0
+    region = taken(song).region
+    assert (region.bpm, region.changes) == (120.0, ((4.0, 80.0),))
+    assert region.all_lists()[0].rows == ((0.0, 120.0, 4.0), (4.0, 80.0, 4.0))
+    song.loop_start = 18.0
+    assert taken(song).region[3:] == (80.0, 4.0, 2.0, (), ())
+
+
+def test_a_tempo_that_no_order_takes(song: Song, tmp_path: Path) -> None:
+    """Where markers are set so close, or so far, the mean of all pieces is told."""
+    clip = selected(song, wav(tmp_path))
+    clip.warp([(0.0, 0.0), (3.0, 5.0), (3.01, 6.0), (10.0, 20.0)], 40.0)
+    region = taken(song).region
+    seconds = (3.01 + 6.0 * 6.99 / 14.0) - 2.4
+    assert (region.bpm, region.changes) == (pytest.approx(60 * 8 / seconds, abs=1e-5), ())
+
+
+def test_a_gap_in_a_warped_clip(song: Song, tmp_path: Path) -> None:
+    """80 a minute in a set of 120: eight beats are 6 s of the file, with 3 s on both sides."""
+    clip = selected(song, wav(tmp_path))
+    clip.warp([(0.0, 0.0), (6.0, 8.0)], 80 / 3)
+    song.loop_start = 12.0
+    region = taken(song, INPAINT).region
+    assert region[1:6] == (3.0, 12.0, 80.0, 4.0, 0.0)
+    assert region.lists[0].rows == ((3.0, 6.0),)
 
 
 def test_a_looped_clip_is_read_from_its_last_start(song: Song, tmp_path: Path) -> None:
     """Four beats go round from beat 4 on, beginning in their middle: at 14 they start again."""
     clip = selected(song, wav(tmp_path))
     clip.warp([(0.0, 0.0), (10.0, 20.0)], 40.0)
-    clip.looping, clip.start_marker = True, 2.0
+    clip._looping, clip.start_marker = True, 2.0
     clip._loop = [0.0, 4.0]
     found = taken(song)
     assert (found.region.start_seconds, found.region.length_seconds) == (0.0, 1.0)
@@ -145,7 +179,7 @@ def test_what_comes_before_the_loop_is_a_pass_too(song: Song, tmp_path: Path) ->
     """Eight beats from the start marker on, the last four of which are the loop."""
     clip = selected(song, wav(tmp_path))
     clip.warp([(0.0, 0.0), (10.0, 20.0)], 40.0)
-    clip.looping, clip._loop = True, [4.0, 8.0]
+    clip._looping, clip._loop = True, [4.0, 8.0]
     song.loop_start, song.loop_length = 4.0, 8.0
     assert taken(song).region[1:3] == (0.0, 4.0)
 
@@ -154,7 +188,7 @@ def test_a_clip_that_begins_behind_its_loop(song: Song, tmp_path: Path) -> None:
     """It runs on and never comes to the loop."""
     clip = selected(song, wav(tmp_path))
     clip.warp([(0.0, 0.0), (10.0, 20.0)], 20.0)
-    clip.looping, clip.start_marker, clip._loop = True, 8.0, [0.0, 4.0]
+    clip._looping, clip.start_marker, clip._loop = True, 8.0, [0.0, 4.0]
     found = taken(song)
     assert (found.region.start_seconds, found.region.length_seconds) == (6.0, 4.0)
     assert found.notes == ("approximate, because the clip is warped",)
@@ -252,7 +286,7 @@ def test_a_gap_over_the_start_of_a_loop_is_refused(song: Song, tmp_path: Path) -
     """The file goes on elsewhere there; inside one time through it all is well."""
     clip = selected(song, wav(tmp_path))
     clip.warp([(0.0, 0.0), (10.0, 20.0)], 40.0)
-    clip.looping, clip._loop = True, [0.0, 8.0]
+    clip._looping, clip._loop = True, [0.0, 8.0]
     song.loop_start, song.loop_length = 11.0, 2.0
     with pytest.raises(RefusedError, match="consolidate"):
         taken(song, INPAINT)
@@ -273,6 +307,13 @@ def in_session(song: Song, path: Path) -> Clip:
     song.tracks[0].clip_slots[0].clip = clip
     song.view.detail_clip = clip
     return clip
+
+
+def test_a_warped_session_clip_has_its_files_tempo(song: Song, tmp_path: Path) -> None:
+    """As in the arrangement."""
+    clip = in_session(song, wav(tmp_path))
+    clip.warp([(0.0, 0.0), (6.0, 8.0)], 8.0)
+    assert taken(song).region[1:6] == (0.0, 6.0, 80.0, 4.0, 0.0)
 
 
 def test_a_session_clip_is_its_loop(song: Song, tmp_path: Path) -> None:

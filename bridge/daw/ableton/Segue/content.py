@@ -14,10 +14,12 @@ from typing import TYPE_CHECKING, NamedTuple
 from .region import RefusedError, RowList, Timeline
 
 if TYPE_CHECKING:
-    from Live.Clip import Clip
+    from Live.Clip import Clip, WarpMarker
 
 CONTEXT_SECONDS = 3.0  # on either side of a gap; the model looks at one
 MAX_POINTS = 1024  # of a warped clip's timeline
+SLOWEST_BPM, FASTEST_BPM = 10.0, 999.0  # of an order
+BPM_DIGITS = 6  # after the point; pieces of a warped clip that differ less are one
 BEAT_TOLERANCE = 1e-6  # far below a sample at any tempo
 LENGTH_TOLERANCE = 0.01  # beats; beyond it a clip is not as long as at the tempo of now
 
@@ -27,12 +29,16 @@ OTHER_SPEED = "the clip is transposed by playing it faster or slower: consolidat
 
 
 class Part(NamedTuple):
-    """A stretch of the file, whole samples; the beat it starts at; the gap in it, if any."""
+    """A stretch of the file, whole samples; the beat it starts at; the gap in it, if any.
+
+    `tempi` are those that the file has in it, (second of the part, bpm), the first at 0.
+    """
 
     start_seconds: float
     length_seconds: float
     start_beat: float
     timeline: Timeline
+    tempi: tuple[tuple[float, float], ...]
     gaps: tuple[RowList, ...]
     notes: tuple[str, ...]
 
@@ -47,9 +53,10 @@ def span(clip: Clip, bpm: float, start: float, end: float) -> Part:
     notes += [TEMPO_CHANGES] if _tempo_changes(clip, bpm) else []
     seconds = [_seconds(clip, bpm, beat, first) for beat in (first, end)]
     begin, stop = _whole_samples(clip, *seconds)
-    timeline = _timeline(clip, bpm, first, end)
+    timeline = timeline_of(clip, bpm, first, end)
+    tempi = _tempi(timeline, begin) if clip.warping else ((0.0, _mean_bpm(clip, bpm)),)
     beat = timeline.beat_at(begin, bpm)
-    return Part(begin, stop - begin, beat, timeline, (), tuple(notes))
+    return Part(begin, stop - begin, beat, timeline, tempi, (), tuple(notes))
 
 
 def fill(clip: Clip, bpm: float, start: float, end: float) -> Part:
@@ -59,10 +66,10 @@ def fill(clip: Clip, bpm: float, start: float, end: float) -> Part:
     first = _last_pass(clip, clip.start_time, end)
     if first > start:
         raise RefusedError("the clip starts again under the loop brace: consolidate it first")
-    around = CONTEXT_SECONDS * bpm / 60
+    gap, stop = (_seconds(clip, bpm, beat, first) for beat in (start, end))
+    around = CONTEXT_SECONDS * (end - start) / (stop - gap)
     part = span(clip, bpm, max(first, start - around), min(_end_of_pass(clip, end), end + around))
-    gap = [_seconds(clip, bpm, beat, first) - part.start_seconds for beat in (start, end)]
-    rows = RowList("gaps", ((gap[0], gap[1] - gap[0]),), unit="seconds")
+    rows = RowList("gaps", ((gap - part.start_seconds, stop - gap),), unit="seconds")
     return part._replace(gaps=(rows,))
 
 
@@ -95,12 +102,20 @@ def _end_of_pass(clip: Clip, beat: float) -> float:
 
 def _seconds(clip: Clip, bpm: float, beat: float, first: float) -> float:
     """The file's second at a beat of the pass that holds beat `first`."""
+    if clip.warping:
+        return clip.beat_to_sample_time(_content(clip, beat, first)) / clip.sample_rate
     if not clip.is_arrangement_clip:
-        return _content_seconds(clip, beat)
+        return beat
+    content = clip.start_marker if clip.looping else clip.loop_start
+    return content + (beat - clip.start_time) * _seconds_a_beat(clip, bpm)
+
+
+def _content(clip: Clip, beat: float, first: float) -> float:
+    """The same as a beat of a warped clip's content."""
+    if not clip.is_arrangement_clip:
+        return beat
     content = clip.start_marker if clip.looping else clip.loop_start
     passed = beat - clip.start_time
-    if not clip.warping:
-        return content + passed * _seconds_a_beat(clip, bpm)
     if _returns(clip):
         intro = clip.loop_end - clip.start_marker
         before = first - clip.start_time + BEAT_TOLERANCE  # played when the pass begins
@@ -108,7 +123,7 @@ def _seconds(clip: Clip, bpm: float, beat: float, first: float) -> float:
             length = clip.loop_end - clip.loop_start
             returns = math.floor((before - intro) / length)
             content, passed = clip.loop_start, passed - intro - returns * length
-    return _content_seconds(clip, content + passed)
+    return content + passed
 
 
 def _seconds_a_beat(clip: Clip, bpm: float) -> float:
@@ -129,10 +144,26 @@ def _tempo_changes(clip: Clip, bpm: float) -> bool:
     return in_time and _seconds_a_beat(clip, bpm) != 60 / bpm
 
 
-def _content_seconds(clip: Clip, content: float) -> float:
-    if not clip.warping:
-        return content
-    return clip.beat_to_sample_time(content) / clip.sample_rate
+def _mean_bpm(clip: Clip, bpm: float) -> float:
+    """The tempo under an unwarped clip; `bpm`, which is the playhead's, where it is the same."""
+    return 60 / _seconds_a_beat(clip, bpm) if _tempo_changes(clip, bpm) else bpm
+
+
+def _tempi(timeline: Timeline, begin: float) -> tuple[tuple[float, float], ...]:
+    """The tempi of a warped clip's file from second `begin` on; one, the mean, if any is absurd."""
+    pieces = list(zip(timeline.points, timeline.points[1:]))
+    if any(not SLOWEST_BPM <= _bpm(*piece) <= FASTEST_BPM for piece in pieces):
+        pieces = [(timeline.points[0], timeline.points[-1])]
+    tempi = [(0.0, _bpm(*pieces[0]))]
+    for (second, beat), after in pieces[1:]:
+        bpm = _bpm((second, beat), after)
+        if bpm != tempi[-1][1] and second > begin + tempi[-1][0]:
+            tempi.append((second - begin, bpm))
+    return tuple(tempi)
+
+
+def _bpm(one: tuple[float, float], other: tuple[float, float]) -> float:
+    return round(60 * (other[1] - one[1]) / (other[0] - one[0]), BPM_DIGITS)
 
 
 def _whole_samples(clip: Clip, start: float, end: float) -> tuple[float, float]:
@@ -144,16 +175,24 @@ def _whole_samples(clip: Clip, start: float, end: float) -> tuple[float, float]:
     return begin / rate, stop / rate
 
 
-def _timeline(clip: Clip, bpm: float, first: float, end: float) -> Timeline:
-    """A point a beat; of an unwarped clip its start, as time passes through it as it does.
+def timeline_of(clip: Clip, bpm: float, first: float, end: float) -> Timeline:
+    """A warped clip's markers between two beats; of an unwarped clip its start is enough.
 
     Where the tempo changes under that its end too: whatever happens between, they are exact.
     """
     if clip.warping:
-        count = min(MAX_POINTS, max(1, math.ceil(end - first)))
-        beats = [first + (end - first) * i / count for i in range(count + 1)]
+        beats = [first, *_markers(clip, first, end), end]
     else:
         beats = [clip.start_time if clip.is_arrangement_clip else first]
         if _tempo_changes(clip, bpm):
             beats.append(clip.end_time)
     return Timeline(tuple((_seconds(clip, bpm, beat, first), beat) for beat in beats))
+
+
+def _markers(clip: Clip, first: float, end: float) -> list[float]:
+    """The beats between which a warped clip is stretched evenly, those inside a pass."""
+    shift = first - _content(clip, first, first)
+    markers: list[WarpMarker] = list(clip.warp_markers)[:-1]  # the last is hidden, and no bend
+    beats = [marker.beat_time + shift for marker in markers]
+    inside = [beat for beat in beats if first + BEAT_TOLERANCE < beat < end - BEAT_TOLERANCE]
+    return inside[:: math.ceil(len(inside) / MAX_POINTS) or 1]

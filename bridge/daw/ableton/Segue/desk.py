@@ -19,6 +19,7 @@ from .region import RefusedError
 from .wish import Wish
 
 if TYPE_CHECKING:
+    from Live.Clip import Clip
     from Live.Song import Song
 
 MAX_DATAGRAMS = 64  # a tick
@@ -26,8 +27,7 @@ HELLO = "/segue/hello"
 ERROR = "/segue/error"
 MAX_JOBS = 8  # at a time
 SHOWN_STEP = 0.05  # of progress between two messages in the status bar
-MAX_TICKS = 100  # until a clip that Live does not unwarp is left as it is
-STILL_WARPED = "{} is still warped: switch Warp off in its view"
+MAX_TICKS = 100  # until a clip that Live does not unwarp, or warp, is left as it is
 
 
 class Errand:
@@ -65,7 +65,7 @@ class Desk:
         self._clock = clock
         self._names = NameWatch()
         self._errands: dict[str, Errand] = {}
-        self._unsettled: list[tuple[Placed, Sender | None, int]] = []  # and ticks since
+        self._unsettled: list[tuple[list[Placed], Sender | None, int]] = []  # and ticks since
         self._bridge = 0  # the port that answered last
         self._fault = ""  # the error logged last
         self._checker: Sender | None = None  # who wants to know whether all is well
@@ -117,14 +117,24 @@ class Desk:
     def _settle(self) -> None:
         waiting, self._unsettled = self._unsettled, []
         for placed, asker, ticks in waiting:
+            there = [each for each in placed if self._is_there(each.clip)]
             try:
-                wrong = settle(self._song(), placed)
-                if wrong is None and ticks < MAX_TICKS:
-                    self._unsettled.append((placed, asker, ticks + 1))
-                elif wrong != "":
-                    self._say(wrong or STILL_WARPED.format(placed.clip.name), asker)
-            except Exception:  # it may be deleted by now
+                wrong = settle(self._song(), there, ticks < MAX_TICKS)
+            except Exception:
                 self._log(traceback.format_exc())
+                continue
+            if wrong is None:
+                self._unsettled.append((there, asker, ticks + 1))
+            for text in wrong or ():
+                self._say(text, asker)
+
+    def _is_there(self, clip: Clip) -> bool:
+        """Whether it was not deleted meanwhile: of what was, Live raises whatever is asked."""
+        try:
+            return clip.warping in (True, False)
+        except Exception:
+            self._log(traceback.format_exc())
+            return False
 
     def _read_names(self) -> None:
         wish = self._names.look(self._song())
@@ -187,10 +197,10 @@ class Desk:
             placed, where = place(self._song(), errand.taken, result, errand.name)
         except Exception as error:
             what = "nothing was placed" if isinstance(error, RefusedError) else "Live refused"
-            files = kept(self._song(), errand.taken, result)
+            files = kept(self._song(), errand.taken, result.clips)
             self._explain(error, what + ": {}; kept: " + files, errand.asker)
             return
-        self._unsettled += [(each, errand.asker, 0) for each in placed]
+        self._unsettled.append((placed, errand.asker, 0))
         notes = "; ".join([where, *errand.taken.notes])
         self._say(f"{errand.name} is {notes}", errand.asker)
 

@@ -10,13 +10,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Iterator, NamedTuple
 
-from .content import Part, fill, span
+from .content import Part, fill, span, timeline_of
 from .guides import decibels, intensity, melody
 from .region import RefusedError, Region, Timeline
 from .wish import Wish
 
 if TYPE_CHECKING:
     from Live.Clip import Clip
+    from Live.ClipSlot import ClipSlot
+    from Live.Scene import Scene
     from Live.Song import Song
     from Live.Track import Track
 
@@ -31,32 +33,46 @@ class Source(NamedTuple):
     track: Track
     holder: Any  # the clip slot, track or take lane that the clip is in
     clip: Clip
-    start_time: float
+    place: tuple[float, ...]
     path: str
     in_session: bool
 
     def is_still_there(self, song: Song) -> bool:
-        """Whether the set is the same and has the clip in its place."""
+        """Whether the set is the same and has the clip in its place, with the same content."""
         if song != self.song or self.track not in list(song.tracks):
             return False
         if self.in_session:
-            return bool(self.holder.has_clip) and self.holder.clip == self.clip
-        clips = self.holder.arrangement_clips
-        return any(clip == self.clip and clip.start_time == self.start_time for clip in clips)
+            clips = [self.holder.clip] if self.holder.has_clip else []
+        else:
+            clips = list(self.holder.arrangement_clips)
+        return self.clip in clips and _place(self.clip) == self.place
 
 
 class Taken(NamedTuple):
-    """What was read: the region, where it lies (None in the Session View), and what to say."""
+    """What was read: the region, where it lies (None in the Session View), and what to say.
+
+    `warp` is how the file is warped, None if it is not; in the Session View in beats of the clip.
+    """
 
     source: Source
     region: Region
     timeline: Timeline | None
     notes: tuple[str, ...]
+    warp: Timeline | None = None
+
+    def is_still_there(self, song: Song) -> bool:
+        """Whether its music is still where it was, beat for beat."""
+        if not self.source.is_still_there(song):
+            return False
+        if self.warp is None:
+            return True
+        first, end = self.warp.points[0][1], self.warp.points[-1][1]
+        return timeline_of(self.source.clip, song.tempo, first, end) == self.warp
 
 
 def abilities(song: Song) -> str:
     """What this Live lets a script do, for a look at whether all is well."""
-    track = song.tracks[0]
+    track: Track = song.tracks[0]
     able = {"audio": hasattr(track, "create_audio_clip")}
     able["take lanes"] = hasattr(track, "create_take_lane")
     return ", ".join(f"{what}: {'yes' if can else 'no'}" for what, can in able.items())
@@ -67,19 +83,21 @@ def take(song: Song, wish: Wish) -> Taken:
     clip, notes_clip = _chosen(song)
     source = _source(song, clip)
     part = _part(song, clip, source, wish)
-    bpm, beats = song.tempo, song.signature_numerator * 4.0 / song.signature_denominator
+    beats = song.signature_numerator * 4.0 / song.signature_denominator
     lists = (intensity(song, source.track, clip), melody(notes_clip))
     region = Region(
         path=source.path,
         start_seconds=part.start_seconds,
         length_seconds=part.length_seconds,
-        bpm=bpm,
+        bpm=part.tempi[0][1],
         beats_per_bar=beats,
         first_beat=0.0 if source.in_session else max(0.0, part.start_beat) % beats,
         lists=part.gaps + tuple(rows for rows in lists if rows is not None),
+        changes=part.tempi[1:],
     )
     timeline = None if source.in_session else part.timeline
-    return Taken(source, region, timeline, part.notes + tuple(_ignored(clip)))
+    warp = part.timeline if clip.warping else None
+    return Taken(source, region, timeline, part.notes + tuple(_ignored(clip)), warp)
 
 
 def _chosen(song: Song) -> tuple[Clip, Clip | None]:
@@ -99,19 +117,22 @@ def _chosen(song: Song) -> tuple[Clip, Clip | None]:
 def _braced(song: Song) -> Iterator[Clip]:
     """Audio clips under the loop brace, the selected track's first."""
     start, end = song.loop_start, song.loop_start + song.loop_length
-    tracks = list(song.tracks)
+    tracks: list[Track] = list(song.tracks)
     chosen = [track for track in tracks if track == song.view.selected_track]
     if not chosen or not chosen[0].has_audio_input:  # a MIDI track has no audio of its own
         chosen = tracks
     for track in chosen:
-        for clip in track.arrangement_clips:
+        clips: list[Clip] = list(track.arrangement_clips)
+        for clip in clips:
             if clip.is_audio_clip and clip.start_time < end and start < clip.end_time:
                 yield clip
 
 
 def _same_scene(song: Song, midi: Clip) -> Iterator[Clip]:
-    for scene in song.scenes:
-        clips = [slot.clip for slot in scene.clip_slots if slot.has_clip]
+    scenes: list[Scene] = list(song.scenes)
+    for scene in scenes:
+        slots: list[ClipSlot] = list(scene.clip_slots)
+        clips = [slot.clip for slot in slots if slot.has_clip]
         if midi in clips:
             yield from (clip for clip in clips if clip.is_audio_clip)
 
@@ -120,9 +141,14 @@ def _source(song: Song, clip: Clip) -> Source:
     if not clip.file_path or clip.is_recording:
         raise RefusedError(f"the clip {clip.name} has no file yet")
     in_session = not clip.is_arrangement_clip
-    start = 0.0 if in_session else clip.start_time
     parent = clip.canonical_parent
-    return Source(song, _track(clip), parent, clip, start, clip.file_path, in_session)
+    return Source(song, _track(clip), parent, clip, _place(clip), clip.file_path, in_session)
+
+
+def _place(clip: Clip) -> tuple[float, ...]:
+    """What says which second of the file lies where; a session clip's start is when it started."""
+    start = clip.start_time if clip.is_arrangement_clip else 0.0
+    return start, clip.loop_start, clip.start_marker, clip.looping, clip.warping
 
 
 def _track(clip: Clip) -> Track:

@@ -1,95 +1,122 @@
 # Segue: placed by `segue install`
 """Putting clips into the Live Set: on tracks named AI, over nothing that is there.
 
-One undo step takes all of it back. Clips are not warped, so they play as they were made: but
-Live may warp what it takes in, by a tempo and a first beat that it guesses, and undoes that a tick
-later. `settle` then gives the clip its start and length.
+Live may warp what it takes in, by a tempo and a first beat that it guesses. A clip that is to
+play as it was made is unwarped; one that belongs to a warped clip gets that one's markers, and
+so keeps to the set's tempo with it. Each begins and ends with its file.
+
+All of it is one undo step, as far as Live does it at once. But it unwarps, and warps, a tick
+later: `settle` mends what is not right then, in a second step for all clips of a result.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Iterator, NamedTuple
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, Callable, NamedTuple, Sequence
 
+from .fitting import Points, is_whole, keeps_to, make_whole, stretched, warp_by
 from .job import Clip as Made
 from .job import Result
-from .live_set import Source, Taken
-from .region import RefusedError
+from .live_set import Taken
+from .region import RefusedError, Timeline
+from .tracks import ai_tracks, free_lane, free_slot, free_track, new_track
 
 if TYPE_CHECKING:
     from Live.Clip import Clip
+    from Live.ClipSlot import ClipSlot
     from Live.Song import Song
-    from Live.Track import Track
 
-TRACK_NAME = "AI"
-BEAT_TOLERANCE = 1e-3  # clips may touch
-LENGTH_TOLERANCE = 0.01  # beats by which a placed clip may be longer or shorter
-SAMPLE_TOLERANCE = 0.5  # by which its first and last may be others
+BEAT_TOLERANCE = 1e-3  # between where a clip lies and where it belongs
 MOST_BPM = 240.0  # that Live guesses, and so the room that it may take, and cut what is there
 
 TOO_OLD = "this Live lets no script place audio (12.0.5 does)"
-MOVED = "the clip it belongs to was moved or deleted, or another set is open"
+MOVED = "the clip it belongs to was moved, edited or deleted, or another set is open"
 TOO_EARLY = "it would begin before the set does: insert time at the start, and drag it in"
+STILL_WARPED = "{} is still warped: switch Warp off in its view"
+NOT_WARPED = "Live did not warp {} as its source is: switch Warp on, and type {:.2f} as its BPM"
 
 
 class Placed(NamedTuple):
-    """A clip, and where on the timeline it belongs; in a slot None, and no words."""
+    """A clip, and where on the timeline it belongs; in a slot None, and no words.
+
+    `warp` is how it is to be stretched, as (second, beat) from its file's start on; empty if not.
+    """
 
     clip: Clip
     beat: float | None
     where: str
+    warp: Points
 
 
 def place(song: Song, taken: Taken, result: Result, name: str) -> tuple[list[Placed], str]:
-    """Place all clips of a result, and say where. Raises RefusedError, then nothing was placed."""
-    if not taken.source.is_still_there(song):
+    """Place the clips of a result, and say where.
+
+    Raises RefusedError, or what Live raises; then nothing was placed. What fails later is said.
+    """
+    if not taken.is_still_there(song):
         raise RefusedError(MOVED)
     if not hasattr(taken.source.track, "create_audio_clip"):
         raise RefusedError(TOO_OLD)
     song.begin_undo_step()
     try:
         if taken.timeline is None:
-            return _in_slots(song, taken.source, result, name)
-        return _on_timeline(song, taken, result, name)
+            return _in_slots(song, taken, result, name)
+        return _on_timeline(song, taken, taken.timeline, result, name)
     finally:
         song.end_undo_step()
 
 
-def kept(song: Song, taken: Taken, result: Result) -> str:
+def kept(song: Song, taken: Taken, clips: Sequence[Made]) -> str:
     """The files there are, and where they belong: for placing them by hand."""
     if taken.timeline is None:
-        return ", ".join(made.path for made in result.clips)
-    files, seconds = zip(*map(_to_lay, result.clips))
+        return ", ".join(made.path for made in clips)
+    files, seconds = zip(*map(_to_lay, clips))
     beat = taken.timeline.beat_at(seconds[0], song.tempo)
     return f"{', '.join(files)}, for {_shown(song, beat)}"
 
 
-def settle(song: Song, placed: Placed) -> str | None:
-    """Let a clip begin and end with its file, and say what is wrong all the same, mostly "".
+def settle(song: Song, placed: list[Placed], waits: bool = True) -> list[str] | None:
+    """Let clips be stretched, begin and end as they are to; what is wrong all the same, in words.
 
-    None while Live still has it warped: call again on the next tick.
+    None while Live has one of them otherwise, as long as one `waits`: call again on the next tick.
     """
-    clip = placed.clip
-    if clip.warping:
+    ready = [each for each in placed if each.clip.warping == bool(each.warp)]
+    if waits and len(ready) < len(placed):
         return None
-    if not _is_whole(song, clip):
+    unfit = [each for each in ready if not _fits(each)]
+    if unfit:
         song.begin_undo_step()
         try:
-            clip.loop_start = 0.0
-            clip.loop_end = clip.sample_length / clip.sample_rate
+            for each in unfit:
+                _fit(each)
         finally:
             song.end_undo_step()
+    return [wrong for wrong in map(_wrong, placed) if wrong]
+
+
+def _wrong(placed: Placed) -> str:
+    clip, warp = placed.clip, placed.warp
+    if warp and not (clip.warping and keeps_to(clip, warp)):
+        (s0, b0), (s1, b1) = warp[0], warp[-1]
+        return NOT_WARPED.format(clip.name, 60 * (b1 - b0) / (s1 - s0))
+    if clip.warping and not warp:
+        return STILL_WARPED.format(clip.name)
     if placed.beat is None or abs(clip.start_time - placed.beat) <= BEAT_TOLERANCE:
         return ""
     return f"Live did not place {clip.name} where it belongs: move it to {placed.where}"
 
 
-def _is_whole(song: Song, clip: Clip) -> bool:
-    """Whether it is its file from the first sample to the last."""
-    seconds = clip.sample_length / clip.sample_rate
-    off = max(abs(clip.loop_start), abs(clip.loop_end - seconds)) * clip.sample_rate
-    beats = clip.end_time - clip.start_time if clip.is_arrangement_clip else None
-    fits = beats is None or abs(beats - seconds * song.tempo / 60) <= LENGTH_TOLERANCE
-    return off <= SAMPLE_TOLERANCE and fits
+def _fits(placed: Placed) -> bool:
+    clip, warp = placed.clip, placed.warp
+    return is_whole(clip) and (not warp or keeps_to(clip, warp))
+
+
+def _fit(placed: Placed) -> None:
+    """What cannot be done is seen by what is left undone."""
+    with suppress(Exception):
+        if placed.warp and not keeps_to(placed.clip, placed.warp):
+            warp_by(placed.clip, placed.warp)
+        make_whole(placed.clip)
 
 
 def bar_and_beat(beat: float, numerator: int, denominator: int) -> str:
@@ -105,28 +132,49 @@ def _shown(song: Song, beat: float) -> str:
     return bar_and_beat(beat, song.signature_numerator, song.signature_denominator)
 
 
-def _on_timeline(song: Song, taken: Taken, result: Result, name: str) -> tuple[list[Placed], str]:
+def _on_timeline(
+    song: Song, taken: Taken, timeline: Timeline, result: Result, name: str
+) -> tuple[list[Placed], str]:
     """The first clip on an AI track; the others on its take lanes, or on AI tracks below it."""
-    assert taken.timeline is not None
     second = _to_lay(result.clips[0])[1]
-    beat = taken.timeline.beat_at(second, song.tempo)
+    beat = timeline.beat_at(second, song.tempo)
     if beat < -BEAT_TOLERANCE:
         raise RefusedError(TOO_EARLY)
     beat, where = max(0.0, beat), _shown(song, beat)
     room = (result.end_seconds - second) * max(MOST_BPM, song.tempo) / 60
-    track = _free_track(song, taken.source, beat, room)
-    placed = []
-    for number, made in enumerate(result.clips, 1):
+    room = max(room, timeline.beat_at(result.end_seconds, song.tempo) - beat)
+    track = free_track(song, taken.source, beat, room)
+
+    def lay(made: Made, number: int) -> Placed:
         target: Any = track
         if number > 1 and hasattr(track, "create_take_lane"):
-            target = track.create_take_lane()
-            target.name = _numbered(name, number)
+            target = free_lane(track, _numbered(name, number))
         elif number > 1:
-            target = _free_track(song, taken.source, beat, room)
-        clip = _finish(_lay(target, _to_lay(made)[0], beat), _numbered(name, number))
-        placed.append(Placed(clip, beat, where))
+            target = free_track(song, taken.source, beat, room)
+        path, start = _to_lay(made)
+        clip = _lay(target, path, beat)
+        return _begun(taken, clip, _numbered(name, number), start, beat, where)
+
+    placed, left = _each(song, taken, result, lay)
     mute = "" if result.clips[0].overlay_path else "; mute what it replaces"
-    return placed, f"on track {track.name} at {where}{mute}"
+    return placed, f"on track {track.name} at {where}{mute}{left}"
+
+
+def _each(
+    song: Song, taken: Taken, result: Result, lay: Callable[[Made, int], Placed]
+) -> tuple[list[Placed], str]:
+    """All clips, or those before one that fails and a sentence; raises where that is the first."""
+    placed: list[Placed] = []
+    for made in result.clips:
+        try:
+            placed.append(lay(made, len(placed) + 1))
+        except Exception as error:
+            if not placed:
+                raise
+            files = kept(song, taken, result.clips[len(placed) :])
+            count = f"{len(placed)} of {len(result.clips)}"
+            return placed, f"; only {count}: {error}; kept: {files}"
+    return placed, ""
 
 
 def _lay(target: Any, path: str, beat: float) -> Clip:
@@ -140,19 +188,18 @@ def _lay(target: Any, path: str, beat: float) -> Clip:
     raise RuntimeError("Live took the file, but shows no clip of it")
 
 
-def _in_slots(song: Song, source: Source, result: Result, name: str) -> tuple[list[Placed], str]:
+def _in_slots(song: Song, taken: Taken, result: Result, name: str) -> tuple[list[Placed], str]:
     """Whole clips, for they are launched alone: beside the source, or in free slots below."""
-    track = next(_ai_tracks(song), None) or _new_track(song, source)
-    row = list(source.track.clip_slots).index(source.holder)
-    placed = []
-    for number, made in enumerate(result.clips, 1):
-        while row < len(track.clip_slots) and track.clip_slots[row].has_clip:
-            row += 1
-        if row == len(track.clip_slots):
-            song.create_scene(-1)
-        clip = track.clip_slots[row].create_audio_clip(made.path)
-        placed.append(Placed(_finish(clip, _numbered(name, number)), None, ""))
-    return placed, f"in a slot of track {track.name}"
+    track = next(ai_tracks(song), None) or new_track(song, taken.source)
+    sources: list[ClipSlot] = list(taken.source.track.clip_slots)
+    row = sources.index(taken.source.holder)
+
+    def lay(made: Made, number: int) -> Placed:
+        clip = free_slot(song, track, row).create_audio_clip(made.path)
+        return _begun(taken, clip, _numbered(name, number), made.start_seconds)
+
+    placed, left = _each(song, taken, result, lay)
+    return placed, f"in a slot of track {track.name}{left}"
 
 
 def _to_lay(made: Made) -> tuple[str, float]:
@@ -161,61 +208,24 @@ def _to_lay(made: Made) -> tuple[str, float]:
     return made.path, made.start_seconds
 
 
-def _finish(clip: Clip, name: str) -> Clip:
-    if clip.warping:
-        clip.warping = False
+def _begun(
+    taken: Taken, clip: Clip, name: str, start: float, beat: float | None = None, where: str = ""
+) -> Placed:
+    """A clip just made, named, and fitted as far as Live does it at once.
+
+    Where it is warped but not to be, its ends are set first: then they need not be when it is not.
+    """
     clip.name = name
-    return clip
+    placed = Placed(clip, beat, where, stretched(taken.warp, clip, start))
+    if clip.warping:
+        _fit(placed)
+    if clip.warping != bool(placed.warp):
+        clip.warping = bool(placed.warp)
+    if placed.warp:
+        with suppress(Exception):  # a mode that only the source's file has
+            clip.warp_mode = taken.source.clip.warp_mode
+    return placed
 
 
 def _numbered(name: str, number: int) -> str:
     return name if number == 1 else f"{name} ({number})"
-
-
-def _free_track(song: Song, source: Source, beat: float, room: float) -> Track:
-    """An AI track with nothing there, a new one if need be."""
-    start, end = beat + BEAT_TOLERANCE, beat + room - BEAT_TOLERANCE
-    for track in _ai_tracks(song):
-        if all(c.end_time <= start or end <= c.start_time for c in track.arrangement_clips):
-            return track
-    return _new_track(song, source)
-
-
-def _ai_tracks(song: Song) -> Iterator[Track]:
-    """Those that clips can be placed on."""
-    for track in song.tracks:
-        if (
-            _is_ai(track.name)
-            and track.has_audio_input
-            and not track.is_frozen
-            and not track.is_foldable
-        ):
-            yield track
-
-
-def _new_track(song: Song, source: Source) -> Track:
-    """Below the source's track and the AI tracks that follow it."""
-    tracks, names = list(song.tracks), [track.name for track in song.tracks]
-    index = tracks.index(source.track) + 1
-    while index < len(names) and _is_ai(names[index]):
-        index += 1
-    chosen = song.view.selected_track
-    song.create_audio_track(index)
-    if song.view.selected_track != chosen:  # the producer is somewhere else
-        song.view.selected_track = chosen
-    track = song.tracks[index]
-    count = 1
-    while _track_name(count) in names:
-        count += 1
-    track.name = _track_name(count)
-    return track
-
-
-def _is_ai(name: str) -> bool:
-    """AI, AI 2, AI 3, ..."""
-    head, _, count = name.partition(" ")
-    return head == TRACK_NAME and (count.isdigit() or name == TRACK_NAME)
-
-
-def _track_name(count: int) -> str:
-    return TRACK_NAME if count == 1 else f"{TRACK_NAME} {count}"

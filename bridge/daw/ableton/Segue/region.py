@@ -27,19 +27,21 @@ class RefusedError(Exception):
 class Timeline(NamedTuple):
     """Where the file's seconds lie on the timeline: (second, beat) at points of the region.
 
-    Between points the clip is warped evenly. Outside them time passes as it does.
+    Between points the clip is warped evenly, and outside them as in the nearest piece. A single
+    point says no more than where one second lies: time passes as it does.
     """
 
     points: tuple[tuple[float, float], ...]
 
     def beat_at(self, second: float, bpm: float) -> float:
         """The beat of a second of the file."""
+        if len(self.points) == 1:
+            ((known_second, known_beat),) = self.points
+            return known_beat + (second - known_second) * bpm / 60
         after = bisect.bisect_right(self.points, (second, float("inf")))
-        if 0 < after < len(self.points):
-            (s0, b0), (s1, b1) = self.points[after - 1 : after + 1]
-            return b0 + (second - s0) * (b1 - b0) / (s1 - s0)
-        known_second, known_beat = self.points[min(after, len(self.points) - 1)]
-        return known_beat + (second - known_second) * bpm / 60
+        after = min(max(1, after), len(self.points) - 1)
+        (s0, b0), (s1, b1) = self.points[after - 1 : after + 1]
+        return b0 + (second - s0) * (b1 - b0) / (s1 - s0)
 
 
 class RowList(NamedTuple):
@@ -55,8 +57,9 @@ class RowList(NamedTuple):
 class Region(NamedTuple):
     """A stretch of an audio file, what the set says about it, and how the new music should go.
 
-    Tempo: Live tells one, that of now, and no map of its changes. `first_beat` is how far into
-    its bar the region starts. Rows are those of the wire, see `RowList`.
+    `bpm` is the file's tempo where the region starts; `changes` are later ones, (second of the
+    region, bpm). `first_beat` is how far into its bar the region starts. Rows are those of the
+    wire, see `RowList`.
     """
 
     path: str
@@ -66,10 +69,12 @@ class Region(NamedTuple):
     beats_per_bar: float
     first_beat: float
     lists: tuple[RowList, ...] = ()
+    changes: tuple[tuple[float, float], ...] = ()
 
     def all_lists(self) -> tuple[RowList, ...]:
         """The tempo too."""
-        tempo = ((0.0, self.bpm, self.beats_per_bar),)
+        tempi = ((0.0, self.bpm), *self.changes)
+        tempo = tuple((second, bpm, self.beats_per_bar) for second, bpm in tempi)
         return (RowList("tempo", tempo, first_beat=self.first_beat), *self.lists)
 
 
