@@ -12,6 +12,7 @@ import numpy as np
 import soundfile
 
 from segue.bridge.daw.ableton.Segue.desk import Desk
+from segue.bridge.daw.ableton.Segue.leftover import Leftovers
 from segue.bridge.daw.ableton.Segue.port import Port
 from segue.presets.vocabulary import Progress, Request, Result
 from tests.fake_live import Clip, OldTrack, Song, Track
@@ -49,7 +50,7 @@ class Painter(Recorder):
 class Live:
     """The script in a fake Live, whose clock the test can put forward."""
 
-    def __init__(self, song: Song, bridge: int) -> None:
+    def __init__(self, song: Song, bridge: int, jobs: str = "") -> None:
         self.song: Any = song
         self.bridges = [bridge]
         self.said: list[str] = []
@@ -64,6 +65,7 @@ class Live:
             self.port,
             lambda: self.bridges,
             lambda: time.monotonic() + self.ahead,
+            Leftovers(jobs),
         )
 
     def __enter__(self) -> Live:

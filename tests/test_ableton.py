@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import time
 from collections.abc import Callable, Iterator
@@ -35,6 +36,7 @@ from tests.fake_live import Clip, Envelope, LaneTrack, MidiClip, OldTrack, Song
 from tests.live_script import NASTY, Live, Painter, a_song, ai_clips, kept, wav
 from tests.osc_client import DEADLINE_SECONDS, Running
 from tests.recorder import FRAMES, SAMPLE_RATE, FileGate, serving
+from tests.test_bridge_server import start_server
 from tests.test_restart import process
 
 
@@ -260,15 +262,16 @@ def test_two_lives_at_once(
     """One bridge, two sets with a job each at the same time: each gets its own clip, and one."""
     gate.unlink()
     lives = [opened(a_song(tmp_path), bridge) for _ in range(2)]
+    names = []
     for live in lives:
         live.type("continue")
         (errand,) = live.desk._errands.values()
         live.until(partial(getattr, errand.job, "accepted"))
+        names.append([f"{errand.job.id}~overlay.wav"])
     gate.touch()
     for live in lives:
         live.hears("is on track AI")
-    (first,), (second,) = (ai_clips(live) for live in lives)
-    assert first.file_path != second.file_path
+    assert [[Path(clip.file_path).name for clip in ai_clips(live)] for live in lives] == names
 
 
 def test_an_error_on_every_tick(live: Live) -> None:
@@ -371,6 +374,36 @@ def test_the_server_is_killed_meanwhile(
         assert len([text for text in live.said if "waits" in text]) == 1
         live.ahead += GONE_SECONDS
         live.hears(GONE)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(os.name == "nt", reason="no SIGKILL on Windows")
+def test_the_server_is_killed_and_started_again(
+    tmp_path: Path, opened: Callable[[Song, int], Live]
+) -> None:
+    """On one folder and port: the producer waits, and gets the clip, once."""
+    server, port = start_server(0, tmp_path)
+    with Running(f"http://127.0.0.1:{port}") as running:
+        live = opened(a_song(tmp_path), running.port)
+        live.type("continue")
+        live.hears("0%")
+        (job_id,) = live.desk._errands
+        with server:
+            server.kill()
+        live.ahead += QUIET_SECONDS
+        live.hears("continue 4 waits: no server at")
+        server, same_port = start_server(port, tmp_path)
+        (tmp_path / "gate").touch()
+        live.ahead += QUIET_SECONDS
+        live.hears("is on track AI")
+        with server:
+            server.terminate()
+    assert same_port == port
+    (clip,) = ai_clips(live)
+    assert Path(clip.file_path).name == f"{job_id}.wav"
+    assert [path.name for path in (tmp_path / "data" / "results").glob("*.wav")] == [
+        f"{job_id}.wav"
+    ]
 
 
 def test_an_unknown_preset(live: Live) -> None:
@@ -504,6 +537,50 @@ def test_live_closes_the_set(tmp_path: Path, live: Live, gate: Path) -> None:
     deadline = time.monotonic() + DEADLINE_SECONDS
     while not list(folder.glob("live-*~overlay.wav")):
         assert time.monotonic() < deadline
+
+
+@pytest.mark.parametrize("crash", [False, True])
+def test_the_next_start_tells_what_came_of_it(
+    tmp_path: Path, bridge: int, gate: Path, engine: Painter, crash: bool
+) -> None:
+    """After a crash, or in the next set: the clip's path, once, and nothing is placed or made."""
+    gate.unlink()
+    jobs = str(tmp_path / "run" / "live-jobs.json")
+    with Live(a_song(tmp_path), bridge, jobs) as live:
+        live.type("continue")
+        live.hears("0%")
+        (job_id,) = live.desk._errands
+        if crash:
+            live.desk._errands.clear()  # nothing more is done, or logged
+    gate.touch()
+    with Live(a_song(tmp_path), bridge, jobs) as live:
+        text = live.hears("continue 4, in Night was made meanwhile; kept: ")
+        path = tmp_path / NASTY / "results" / f"{job_id}~overlay.wav"
+        assert text.endswith(f"kept: {path}")
+        assert path.is_file()
+        assert text.removeprefix("Segue: ") in live.log
+        assert (live.song.steps, len(engine.requests)) == ([], 1)
+    with Live(a_song(tmp_path), bridge, jobs) as live:
+        assert live.desk.open_jobs == 0
+
+
+def test_nobody_to_ask_at_the_next_start(tmp_path: Path, bridge: int, gate: Path) -> None:
+    """Nothing is said then, and the start after that asks again."""
+    gate.unlink()
+    jobs = str(tmp_path / "live-jobs.json")
+    with Live(a_song(tmp_path), bridge, jobs) as live:
+        live.type("continue")
+        live.hears("0%")
+    gate.touch()
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as nobody:
+        nobody.bind((HOST, 0))
+        with Live(a_song(tmp_path), nobody.getsockname()[1], jobs) as live:
+            live.tick()
+            live.ahead += START_SECONDS + 1
+            live.until(lambda: not live.desk.open_jobs)
+            assert live.said == []
+    with Live(a_song(tmp_path), bridge, jobs) as live:
+        live.hears("was made meanwhile")
 
 
 def test_a_clip_that_live_does_not_take(live: Live, gate: Path, pad: Pad) -> None:

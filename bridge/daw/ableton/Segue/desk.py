@@ -9,7 +9,8 @@ import uuid
 from typing import TYPE_CHECKING, Any, Callable, Sequence
 
 from . import wish as wishes
-from .job import NOBODY, START_SECONDS, Failed, Job, Progress, Result, Waiting
+from .job import GONE, NOBODY, START_SECONDS, Failed, Job, Progress, Result, Waiting
+from .leftover import Left, Leftovers
 from .live_set import Taken, abilities, take
 from .names import NameWatch
 from .osc import Message, OscError, decode, encode
@@ -31,13 +32,15 @@ MAX_TICKS = 100  # until a clip that Live does not unwarp, or warp, is left as i
 
 
 class Errand:
-    """A job, what it was asked for, and who asked."""
+    """A job, what it was asked for, and who asked; `taken` is None if its set was closed since."""
 
-    def __init__(self, job: Job, taken: Taken, asker: Sender | None, port: int) -> None:
+    def __init__(
+        self, job: Job, left: Left, taken: Taken | None, asker: Sender | None, port: int
+    ) -> None:
         self.job = job
+        self.left = left
         self.taken = taken
-        name = taken.source.clip.name  # the clip may be gone when it is needed
-        self.name = f"{name}, {job.wish}" if name else str(job.wish)  # of its clip
+        self.name = left.name if taken else f"{left.name}, in {left.set_name or 'another set'}"
         self.asker = asker
         self.port = port  # of the bridge that answered last
         self.unheard = 0  # tries since
@@ -56,6 +59,7 @@ class Desk:
         port: Port,
         bridges: Callable[[], list[int]],
         clock: Callable[[], float] = time.monotonic,
+        leftovers: Leftovers | None = None,
     ) -> None:
         self._song = song
         self._status = say
@@ -64,7 +68,13 @@ class Desk:
         self._bridges = bridges
         self._clock = clock
         self._names = NameWatch()
-        self._errands: dict[str, Errand] = {}
+        self._left = leftovers or Leftovers()
+        self._errands = {
+            job_id: Errand(
+                Job(job_id, left.region, left.wish, clock()), left, None, None, bridges()[0]
+            )
+            for job_id, left in self._left.jobs.items()
+        }
         self._unsettled: list[tuple[list[Placed], Sender | None, int]] = []  # and ticks since
         self._bridge = 0  # the port that answered last
         self._fault = ""  # the error logged last
@@ -103,12 +113,16 @@ class Desk:
             self._explain(error, "{}", asker)
             return
         job = Job("live-" + uuid.uuid4().hex, taken.region, wish, self._clock())
-        errand = Errand(job, taken, asker, self._bridge or self._bridges()[0])
+        clip = taken.source.clip.name  # it may be gone when its name is needed
+        name = f"{clip}, {wish}" if clip else str(wish)
+        set_name = getattr(self._song(), "name", "")  # not in Live 11.0
+        left = Left(name, set_name, taken.region, wish)
+        errand = Errand(job, left, taken, asker, self._bridge or self._bridges()[0])
         self._errands[job.id] = errand
         self._say("; ".join([errand.name, *taken.notes]), asker)
 
     def close(self) -> None:
-        """The set is closed, or the script switched off."""
+        """The set is closed, or the script switched off; the next start asks what came of it."""
         for errand in self._errands.values():
             self._log(f"{errand.name} is still being made; the clip stays in Segue's folder")
         self._errands.clear()
@@ -169,6 +183,8 @@ class Desk:
 
     def _hear(self, errand: Errand, address: str, args: Sequence[Any]) -> None:
         packets, event = errand.job.hear(address, args, self._clock())
+        if errand.job.accepted:
+            self._left.add(errand.job.id, errand.left)
         for packet in packets:
             self._port.send(packet, (HOST, errand.port))
         if event is not None:
@@ -187,21 +203,29 @@ class Desk:
                 self._say(f"{errand.name}: {event.fraction:.0%}", errand.asker)
             return
         del self._errands[errand.job.id]
-        if isinstance(event, Failed):
-            self._say(f"{errand.name}: {event.text}", errand.asker)
+        if isinstance(event, Result) and errand.taken is not None:
+            self._place(errand, errand.taken, event)
         elif isinstance(event, Result):
-            self._place(errand, event)
+            files = ", ".join(made.overlay_path or made.path for made in event.clips)
+            self._say(f"{errand.name} was made meanwhile; kept: {files}", errand.asker)
+        elif isinstance(event, Failed):
+            if errand.taken is None and event.text == NOBODY:
+                return  # nobody asked just now: the next start does
+            self._say(f"{errand.name}: {event.text}", errand.asker)
+            if event.text == GONE:
+                return  # it may be done yet
+        self._left.remove(errand.job.id)
 
-    def _place(self, errand: Errand, result: Result) -> None:
+    def _place(self, errand: Errand, taken: Taken, result: Result) -> None:
         try:
-            placed, where = place(self._song(), errand.taken, result, errand.name)
+            placed, where = place(self._song(), taken, result, errand.name)
         except Exception as error:
             what = "nothing was placed" if isinstance(error, RefusedError) else "Live refused"
-            files = kept(self._song(), errand.taken, result.clips)
+            files = kept(self._song(), taken, result.clips)
             self._explain(error, what + ": {}; kept: " + files, errand.asker)
             return
         self._unsettled.append((placed, errand.asker, 0))
-        notes = "; ".join([where, *errand.taken.notes])
+        notes = "; ".join([where, *taken.notes])
         self._say(f"{errand.name} is {notes}", errand.asker)
 
     def _explain(self, error: Exception, text: str, asker: Sender | None) -> None:

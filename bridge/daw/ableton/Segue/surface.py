@@ -3,12 +3,14 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 from _Framework.ControlSurface import ControlSurface  # type: ignore[import-not-found]
 
 from .desk import Desk
-from .port import Port, PortFile, bridge_ports, runtime_folder
+from .leftover import FILE, Leftovers
+from .port import OWN_PORT, Port, PortFile, bridge_ports, runtime_folder
 
 TICK = 1  # of Live's own, of about 100 ms
 
@@ -21,8 +23,15 @@ class Surface(ControlSurface):  # type: ignore[misc]
         folder = runtime_folder()
         port = Port()
         self._port_file = PortFile(folder, port.number)
+        # A second Live, at another port, leaves the first one's jobs to that.
+        jobs = os.path.join(folder, FILE) if port.number == OWN_PORT else ""
         self._desk = Desk(
-            self.song, self.show_message, self.log_message, port, lambda: bridge_ports(folder)
+            self.song,
+            self.show_message,
+            self.log_message,
+            port,
+            lambda: bridge_ports(folder),
+            leftovers=Leftovers(jobs),
         )
         self._closed = False
         self.log_message(f"Segue listens on udp://127.0.0.1:{port.number}")
