@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -54,6 +55,44 @@ left = pathlib.Path(sys.argv[2]).exists(), len(surface.due)
 print(json.dumps([surface.said, told, left]))
 """
 
+SET = """
+import importlib, importlib.util, json, pathlib, sys, types, wave
+sys.path.insert(0, sys.argv[1])
+def info(path):
+    with wave.open(path) as file:
+        return types.SimpleNamespace(samplerate=file.getframerate(), frames=file.getnframes())
+soundfile = sys.modules["soundfile"] = types.ModuleType("soundfile")
+soundfile.info, soundfile.LibsndfileError = info, OSError
+spec = importlib.util.spec_from_file_location("fake_live", sys.argv[2])
+fake = sys.modules["fake_live"] = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(fake)
+segue = {name: importlib.import_module("Segue." + name) for name in sys.argv[4].split()}
+def wav(name, seconds):
+    path = pathlib.Path(sys.argv[3]) / name
+    with wave.open(str(path), "wb") as file:
+        file.setparams((1, 2, 8000, 0, "NONE", ""))
+        file.writeframes(bytes(16000 * seconds))
+    return path
+song = fake.Song(fake.LaneTrack)
+song.loop_start, song.loop_length, song.first_beat = 8.0, 8.0, 0.3
+clip = song.view.detail_clip = song.tracks[0].lay(wav("a.wav", 18), 4.0)
+clip.warp([(0.0, 0.0), (6.0, 8.0)], 24.0)
+wish = segue["wish"].make_wish("continue", 4, "calm")
+taken = segue["live_set"].take(song, wish)
+job = segue["job"].Job("live-1", taken.region, wish, 0.0)
+packets = job.packets(0.0) + job.hear("/segue/rows/ack", ["live-1", "tempo", 1], 0.1)[0]
+done = ["live-1", str(wav("b.wav", 9)), 3.0, 72000, 8000, 7, str(wav("c.wav", 4)), 8.0]
+more = ["live-1", 2, str(wav("d.wav", 9)), str(wav("e.wav", 4)), 8.0]
+job.hear("/segue/job/variation", more, 1.0)
+_, result = job.hear("/segue/job/done", done, 1.0)
+placed, where = segue["placing"].place(song, taken, result, "made")
+song.idle()
+settled = segue["placing"].settle(song, placed)
+clips = [(each.clip.name, each.clip.start_time, each.clip.warping) for each in placed]
+orders = [segue["osc"].decode(packet)[0] for packet in packets]
+print(json.dumps([orders, where, settled, clips, len(song.steps)]))
+"""
+
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
 def test_files_are_of_python_3_7(path: Path) -> None:
@@ -81,6 +120,29 @@ def old_python() -> str:
         if subprocess.run([each, "-V"], capture_output=True, check=False).returncode == 0:
             return each
     pytest.skip("NOT TESTED: with a python3.7 (`pyenv install 3.7`) the script runs as in Live 11")
+
+
+@pytest.mark.parametrize("python", [lambda: sys.executable, old_python], ids=["this", "3.7"])
+def test_a_clip_goes_there_and_back_without_any_package(
+    tmp_path: Path, python: Callable[[], str]
+) -> None:
+    """Taken from a fake set, ordered, placed on a track and a lane, settled: in Live 11's too."""
+    (tmp_path / "Remote Scripts").mkdir()
+    install_ableton(tmp_path)
+    files = [tmp_path / "Remote Scripts", Path(__file__).with_name("fake_live.py"), tmp_path]
+    names = "wish live_set job placing osc"
+    command = [python(), "-I", "-S", "-c", SET, *map(str, files), names]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    orders, where, settled, clips, steps = json.loads(done.stdout)
+    assert orders[1] == ["/segue/rows/add", ["live-1", "tempo", 0, 0.0, 80.0, 4.0]]
+    make = ["live-1", str(tmp_path / "a.wav"), 3.0, 6.0, "continue", 0.0, 4.0, 0.0, -1, "calm"]
+    assert orders[3] == ["/segue/make", make]
+    assert (where, settled, steps) == ("on track AI at 4.3", [], 1)
+    assert [(name, round(beat, 9), on) for name, beat, on in clips] == [
+        ("made", 14.666666667, True),
+        ("made (2)", 14.666666667, True),
+    ]
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the folder of ports is Linux's")
@@ -133,6 +195,35 @@ def _members(source: str, path: Path) -> dict[str, set[str]]:
     return found
 
 
+# Names of Live's as the script writes them, each on something that it has from one of Live's lists.
+FROM_LISTS = {
+    "content.py": ["marker.beat_time"],
+    "fitting.py": ["marker.beat_time"],
+    "guides.py": ["n.start_time", "event.time"],
+    "live_set.py": ["track.arrangement_clips", "clip.start_time < end", "scene.clip_slots"],
+    "tracks.py": ["lane.arrangement_clips", "slot.has_clip", "track.is_frozen"],
+}
+
+
+def test_a_name_that_live_lacks_is_reported(tmp_path: Path) -> None:
+    """Of what comes from Live's lists too, of which the stubs leave the kind open."""
+    api = pytest.importorskip("mypy.api")
+    shutil.copytree(FOLDER, tmp_path / "Segue")
+    for name, words in FROM_LISTS.items():
+        text = (tmp_path / "Segue" / name).read_text(encoding="utf-8")
+        for word in words:
+            assert word in text
+            text = text.replace(word, word.replace(".", ".not_"))
+        (tmp_path / "Segue" / name).write_text(text, encoding="utf-8")
+    command = ["--strict", "--config-file", "", "--cache-dir", str(tmp_path / "cache")]
+    told, _, _ = api.run([*command, str(tmp_path / "Segue")])
+    for name, words in FROM_LISTS.items():
+        for word in words:
+            missing = word.partition(".")[2].partition(" ")[0]
+            pattern = rf'{name}:\d+: error: .* has no attribute "not_{missing}"'
+            assert re.search(pattern, told), (name, word, told)
+
+
 def test_the_double_has_only_what_live_has() -> None:
     """Every method of the fake set is in the stubs of the class that it stands for."""
     stubs = Path(sysconfig.get_path("purelib")) / "Live-stubs"
@@ -144,9 +235,10 @@ def test_the_double_has_only_what_live_has() -> None:
     stands_for = {"Clip": "Clip", "MidiClip": "Clip", "Slot": "ClipSlot", "OldSlot": "ClipSlot"}
     stands_for |= {"Track": "Track", "LaneTrack": "Track", "OldTrack": "Track", "Song": "Song"}
     stands_for |= {"TakeLane": "TakeLane", "Envelope": "Envelope", "TellingEnvelope": "Envelope"}
-    stands_for |= {"Parameter": "DeviceParameter"}
+    stands_for |= {"Parameter": "DeviceParameter", "WarpMarker": "WarpMarker"}
+    files = {"WarpMarker": "Clip"}
     for fake, real in stands_for.items():
-        path = stubs / f"{real}.pyi"
+        path = stubs / f"{files.get(real, real)}.pyi"
         names = _members(path.read_text(encoding="utf-8"), path)[real]
         public = {name for name in fakes[fake] if not name.startswith("_")}
         assert public - names - own == set()

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 from .region import RowList
 
 if TYPE_CHECKING:
-    from Live.Clip import Clip
+    from Live.Clip import Clip, MidiNote
     from Live.DeviceParameter import DeviceParameter
-    from Live.Envelope import Envelope
+    from Live.Envelope import Envelope, EnvelopeEvent
     from Live.Song import Song
     from Live.Track import Track
 
@@ -49,7 +49,7 @@ def melody(clip: Clip | None) -> RowList | None:
     if clip is None:
         return None
     start, length = clip.loop_start, clip.loop_end - clip.loop_start
-    notes = clip.get_notes_extended(0, 128, start, length)
+    notes: list[MidiNote] = list(clip.get_notes_extended(0, 128, start, length))
     rows = sorted((n.start_time - start, n.duration, float(n.pitch)) for n in notes if not n.mute)
     return RowList("melody", tuple(rows), "beats") if rows else None
 
@@ -61,7 +61,8 @@ def _beats(clip: Clip, envelope: Envelope) -> list[float]:
     grid = {start + i * step for i in range(int((end - start) / step))} | {end}
     points = set()
     if hasattr(envelope, "events_in_range"):
-        points = {event.time for event in envelope.events_in_range(start, end)}
+        events: list[EnvelopeEvent] = list(envelope.events_in_range(start, end))
+        points = {event.time for event in events}
     return sorted(grid | points if len(grid | points) <= MAX_CURVE_ROWS else grid)
 
 
