@@ -25,6 +25,7 @@ from segue.bridge.daw.ableton.Segue.job import (
     START_SECONDS,
     State,
 )
+from segue.bridge.daw.ableton.Segue.leftover import Leftovers
 from segue.bridge.daw.ableton.Segue.placing import MOVED, TOO_OLD
 from segue.bridge.daw.ableton.Segue.port import HOST
 from segue.bridge.osc.codec import MAX_DATAGRAM_BYTES, Value, decode, encode
@@ -98,6 +99,23 @@ def test_a_renamed_clip_is_continued(
     assert Path(clip.file_path).parent == tmp_path / NASTY / "results"
     assert clip.file_path.endswith("~overlay.wav")
     assert song.steps[0] == ["create_audio_track", "create_audio_clip", "warping"]
+
+
+def test_a_warped_clip_is_continued(tmp_path: Path, live: Live, engine: Painter) -> None:
+    """120 and then 80 a minute reach the engine; what it made is warped as the clip is there."""
+    live.song.view.detail_clip.warp([(0.0, 0.0), (3.0, 6.0), (6.0, 10.0)], 12.0)
+    live.type("continue")
+    live.hears("is on track AI at 3.1; approximate, because the clip is warped")
+    (asked,) = engine.requests
+    region = Region(path=str(tmp_path / f"{NASTY}.wav"), start_seconds=2.0, length_seconds=5.5)
+    assert asked.region == region
+    changes = TempoChange(at_seconds=0, bpm=120), TempoChange(at_seconds=1, bpm=80)
+    assert asked.tempo == TempoMap(changes=changes)
+    (clip,) = ai_clips(live)
+    live.tick()
+    assert (clip.warping, clip.start_time) == (True, pytest.approx(8.02, abs=1e-9))
+    assert clip.end_time - clip.start_time == pytest.approx(FRAMES / SAMPLE_RATE * 2, abs=1e-9)
+    assert len(live.song.steps) == 1
 
 
 def test_progress_is_shown(live: Live, gate: Path) -> None:
@@ -374,6 +392,8 @@ def test_the_server_is_killed_meanwhile(
         assert len([text for text in live.said if "waits" in text]) == 1
         live.ahead += GONE_SECONDS
         live.hears(GONE)
+        assert live.desk.open_jobs == 0
+        assert [left.name for left in live.desk._left.jobs.values()] == [f"{NASTY}, continue 4"]
 
 
 @pytest.mark.slow
@@ -400,10 +420,8 @@ def test_the_server_is_killed_and_started_again(
             server.terminate()
     assert same_port == port
     (clip,) = ai_clips(live)
+    assert list((tmp_path / "data" / "results").glob("*.wav")) == [Path(clip.file_path)]
     assert Path(clip.file_path).name == f"{job_id}.wav"
-    assert [path.name for path in (tmp_path / "data" / "results").glob("*.wav")] == [
-        f"{job_id}.wav"
-    ]
 
 
 def test_an_unknown_preset(live: Live) -> None:
@@ -562,6 +580,13 @@ def test_the_next_start_tells_what_came_of_it(
         assert (live.song.steps, len(engine.requests)) == ([], 1)
     with Live(a_song(tmp_path), bridge, jobs) as live:
         assert live.desk.open_jobs == 0
+
+
+def test_a_file_of_jobs_that_is_none(tmp_path: Path) -> None:
+    """Whatever is in it, the script starts."""
+    for text in ("", "[]", "{", '{"a": 1}', '{"a": ["name"]}', '{"a": ["n", "s", [1], [2]]}'):
+        (tmp_path / "live-jobs.json").write_text(text)
+        assert Leftovers(str(tmp_path / "live-jobs.json")).jobs == {}
 
 
 def test_nobody_to_ask_at_the_next_start(tmp_path: Path, bridge: int, gate: Path) -> None:
