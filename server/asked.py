@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Set
 from typing import TYPE_CHECKING, Literal
 
 import torch
@@ -25,7 +26,7 @@ PLACES = {"outpaint", "inpaint", "loop"}  # where new music goes with what is kn
 MOST_KEPT = 4  # steps whose activations fit in memory without checkpointing
 
 
-def fitting_iterations(kinds: set[str], *, polished: bool) -> int:
+def fitting_iterations(kinds: Set[str], *, polished: bool) -> int:
     """K for what is asked, by kind of place and features: more gain little where it is less.
 
     What polish goes over need not be found to the end; the card has the figures.
