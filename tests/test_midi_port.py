@@ -49,9 +49,10 @@ class Daw:
             self._out.send_message(encode(event))
 
     def unplug(self) -> None:
-        """The port goes."""
-        self._out.close_port()
-        self._out.delete()
+        """The port goes; once it has gone nothing happens."""
+        if not self._out.is_deleted:
+            self._out.close_port()
+            self._out.delete()
 
 
 @pytest.fixture
@@ -187,6 +188,50 @@ def test_unplugged_and_plugged_in_again(rtmidi: Any) -> None:
     finally:
         port.close()
         daw.unplug()
+
+
+def test_unplugged_between_listing_and_opening(
+    rtmidi: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A port that is gone when it is opened is not back yet, and nothing ends by it."""
+    daw = Daw(rtmidi, "keys")
+    now = 0.0
+    port = MidiPort("daw:keys", only=JACK, clock=lambda: now)
+    listed = MidiInputs._of
+
+    def unplugged(inputs: MidiInputs, system: str) -> list[str]:
+        names = listed(inputs, system)
+        daw.unplug()
+        return names
+
+    try:
+        daw.unplug()
+        now += LOOK_SECONDS
+        assert port.look(now) == "daw:keys has gone"
+        daw = Daw(rtmidi, "keys")
+        now += LOOK_SECONDS
+        with monkeypatch.context() as patch:
+            patch.setattr(MidiInputs, "_of", unplugged)
+            assert port.look(now) == ""
+        assert not port.connected
+        daw = Daw(rtmidi, "keys")
+        now += LOOK_SECONDS
+        assert port.look(now) == "daw:keys is back"
+        daw.send(midi.NoteOn(0, 60, 1))
+        assert heard(port, 1) == [(now, midi.NoteOn(0, 60, 1))]
+    finally:
+        port.close()
+        daw.unplug()
+
+
+def test_a_burst_is_kept_whole(daw: Daw, port: MidiPort) -> None:
+    """5,000 messages that come while nobody takes any."""
+    notes = [midi.NoteOn(0, i % 128, 1 + i // 128) for i in range(5000)]
+    for start in range(0, len(notes), 250):  # JACK's own buffers hold some hundred
+        daw.send(*notes[start : start + 250])
+        until(lambda end=start + 250: len(port._waiting) == end or port.lost, "some were lost")  # type: ignore[misc]
+    assert port.lost == 0
+    assert [event for _, event in heard(port, len(notes))] == notes
 
 
 def test_what_waits_has_a_limit(daw: Daw, port: MidiPort, monkeypatch: pytest.MonkeyPatch) -> None:

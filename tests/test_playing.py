@@ -40,6 +40,7 @@ class Keys:
     def __init__(self) -> None:
         self.waiting: list[tuple[float, bytes]] = []
         self.change = ""
+        self.lost = 0
 
     def poll(self) -> list[tuple[float, bytes]]:
         """All of it, once."""
@@ -236,6 +237,18 @@ def test_a_port_that_goes_and_a_clip_that_cannot_be_heard(tmp_path: Path) -> Non
 
     with serving(tmp_path) as url:
         run(scenario, url)
+
+
+def test_messages_that_are_lost_are_said_at_once() -> None:
+    """How many more, each time, and not again."""
+
+    async def scenario(bench: Bench) -> None:
+        for lost, said in ((3, "3 MIDI messages"), (5, "2 MIDI messages")):
+            bench.keys.lost = lost
+            await eventually(lambda said=said: any(said in line for line in bench.told))  # type: ignore[misc]
+
+    bench = run(scenario, NOBODY)
+    assert len([line for line in bench.told if "came too fast and were lost" in line]) == 2
 
 
 def test_an_output_that_goes(tmp_path: Path) -> None:

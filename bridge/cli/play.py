@@ -151,8 +151,6 @@ async def _play(request: Request, setup: Setup) -> None:
             await playing.run(port, stop)
     finally:
         port.close()
-        if port.lost:
-            _tell(f"{port.lost} MIDI messages came too fast and were lost")
 
 
 def _map(setup: Setup) -> tuple[Any, Path | None]:

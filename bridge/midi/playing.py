@@ -21,6 +21,11 @@ MAX_ACTIONS = 256  # that wait for the server; older ones would be out of date
 class Port(Protocol):
     """What is needed of `port.MidiPort`."""
 
+    @property
+    def lost(self) -> int:
+        """Messages for which there was no room."""
+        ...
+
     def poll(self) -> list[tuple[float, bytes]]:
         """Messages and when they came."""
         ...
@@ -102,6 +107,7 @@ class Playing:
         await self._client.close()
 
     async def _listen(self, port: Port) -> None:
+        lost = 0
         while True:
             with suppress(TimeoutError):
                 async with asyncio.timeout(TICK_SECONDS):
@@ -109,6 +115,9 @@ class Playing:
             self._woken.clear()
             for now, data in port.poll():
                 self._do(self._session.receive(data, now))
+            if port.lost > lost:
+                self._tell(f"{port.lost - lost} MIDI messages came too fast and were lost")
+                lost = port.lost
             now = self._clock()
             self._do(self._session.tick(now))
             if change := port.look(now):

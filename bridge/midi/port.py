@@ -18,7 +18,7 @@ from segue.bridge.midi.jack_watch import JackWatch
 from segue.presets.vocabulary import Code, SegueError
 
 CLIENT = "Segue"
-MAX_WAITING = 4096  # messages; at 31,250 baud a second brings 1,042 notes
+MAX_WAITING = 65_536  # messages; at 31,250 baud a second brings 1,042 notes
 LOOK_SECONDS = 1.0  # how often names are looked at for what was plugged in or out
 NO_VIRTUAL = "WINDOWS_MM"
 JACK = "UNIX_JACK"
@@ -45,10 +45,12 @@ class MidiInputs:
 
     def __init__(self, only: str | None = None) -> None:
         self._rtmidi = _rtmidi()
+        # Of rtmidi's errors some are an OSError, others a ValueError or RuntimeError.
+        self._problems = OSError, self._rtmidi.RtMidiError
         self._lists: dict[str, Any] = {}
         self._jack: JackWatch | None = None
         for name, api in _systems(self._rtmidi, only).items():
-            with suppress(OSError):  # which RtMidiError is: this system is not there
+            with suppress(*self._problems):  # this system is not there
                 self._lists[name] = self._list(api)
         if not self._lists:
             text = "no MIDI here: start JACK, or load the kernel's sequencer (modprobe snd-seq)"
@@ -107,7 +109,7 @@ class MidiInputs:
     def _rejoin(self) -> None:
         if self._jack_gone:
             self._leave(JACK)
-            with suppress(OSError):  # not yet
+            with suppress(*self._problems):  # not yet
                 self._lists[JACK] = self._list(self._rtmidi.API_UNIX_JACK)
 
     def _leave(self, system: str) -> None:
@@ -121,20 +123,29 @@ class MidiInputs:
             return []  # it would list what was there at the end
         try:
             return list(self._lists[system].get_ports())
-        except OSError:
+        except self._problems:
             return []
 
     def _opened(self, system: str, callback: Callable[[Any, Any], None], port: int | str) -> Any:
-        api = getattr(self._rtmidi, f"API_{system}")
+        api, midi = getattr(self._rtmidi, f"API_{system}"), None
         try:
             midi = self._rtmidi.MidiIn(api, name=CLIENT)
             midi.ignore_types(sysex=False, timing=False, active_sense=True)
             midi.set_callback(callback)
             midi.open_virtual_port(port) if isinstance(port, str) else midi.open_port(port)
-        except OSError as error:
+        except self._problems as error:
+            _let_go(midi)
             text = f"--midi-port: {port!r} cannot be opened ({error}): is it in use?"
             raise SegueError(Code.UNSUPPORTED, text) from error
         return midi
+
+
+def _let_go(midi: Any) -> None:
+    """Without `delete` its client stays, and the next one gets another name."""
+    if midi is not None:
+        midi.cancel_callback()
+        midi.close_port()
+        midi.delete()
 
 
 class MidiPort:
@@ -208,11 +219,8 @@ class MidiPort:
         return self._wanted is None or self.name in self._inputs.names()
 
     def _close(self) -> None:
-        if self._midi is not None:
-            self._midi.cancel_callback()
-            self._midi.close_port()
-            self._midi.delete()
-            self._midi = None
+        _let_go(self._midi)
+        self._midi = None
 
     def _arrived(self, message: tuple[list[int], float], data: object) -> None:
         """In MIDI's own thread: the time, a copy, and nothing that waits."""
