@@ -46,12 +46,13 @@ class Player:
     ) -> None:
         seeds: Iterator[int] = iter(range(100, 200))
         target = "intensity" if learn else None
-        self.session = LiveSession(base, chosen, "Keys", lambda: next(seeds), target)  # type: ignore[arg-type]
+        self.session = LiveSession(base, chosen, lambda: next(seeds), target)  # type: ignore[arg-type]
+        self.port = "Keys"
 
     def at(self, now: float, *events: Event) -> list[Action]:
         """Events come, or just time."""
         data = b"".join(map(encode, events))
-        return self.session.receive(data, now) if data else self.session.tick(now)
+        return self.session.receive(self.port, data, now) if data else self.session.tick(now)
 
     def wheel(self, now: float, value: int) -> list[Action]:
         """The wheel moves."""
@@ -293,7 +294,7 @@ def press(player: Player, number: int, now: float = 0.0) -> list[Action]:
 def test_buttons() -> None:
     """Record arms a melody, without which notes are no take; Cycle asks anew; Stop stops."""
     player = Player(BASE, load_map("nanokontrol2"))
-    player.session.port = "nanoKONTROL2 1"
+    player.port = "nanoKONTROL2 1"
     player.session.begin()
     assert player.melody(0.0, 10.0) == []
     (said,) = press(player, 45, 20.0)
@@ -306,20 +307,130 @@ def test_buttons() -> None:
     assert press(player, 42, 41.0) == []
 
 
-def test_the_song_begins_an_armed_melody() -> None:
-    """A rest before the first note is then part of the melody."""
+def time_code(player: Player, frame: int, count: int, start: float) -> list[Action]:
+    """So many quarter-frames of 30 frames a second, the first of them of an even frame."""
+    found: list[Action] = []
+    for quarter in range(count):
+        number = frame + quarter // 8 * 2
+        numbers = [number % 30, number // 30, 0, 3 << 5]
+        value = numbers[quarter % 8 // 2] >> 4 * (quarter % 2) & 15
+        found += player.at(start + quarter / 120, midi.QuarterFrame(quarter % 8, value))
+    return found
+
+
+@pytest.mark.parametrize(
+    ("begun", "beat"),
+    [
+        ((midi.Start(),), 0),
+        ((midi.SongPosition(16), midi.Continue()), 4),
+        ((midi.SongPosition(32), midi.Continue()), 8),
+    ],
+)
+@pytest.mark.parametrize("before", [True, False])
+def test_an_armed_melody_is_in_phase(begun: tuple[Event, ...], beat: int, before: bool) -> None:
+    """However the song begins, armed before it or after: a rest before the first note stays."""
     player = Player(BARS, load_map("nanokontrol2"))
-    player.session.port = "nanoKONTROL2 1"
-    press(player, 45)
-    player.at(10.0, midi.Start())
-    after = clocks(player, 49, 10.0)
+    player.port = "nanoKONTROL2 1"
+    if before:
+        press(player, 45)
+    player.at(10.0, *begun)
+    after = clocks(player, 1, 10.0)
+    if not before:
+        press(player, 45, 10.0)
+    after = clocks(player, 48, after)
     player.at(11.0, midi.NoteOn(0, 60, 9))
     end: list[Action] = []
     while not end:
         end = player.at(after, midi.Clock())
         after += 1 / 48
     (melody,) = [c for c in asked(end).controls if isinstance(c, Melody)]
-    assert melody.notes[0].start == pytest.approx(2, abs=0.05)
+    assert melody.notes[0].start == pytest.approx((beat + 2) % 8, abs=0.05)
+
+
+def test_a_song_of_unknown_tempo_begins_an_armed_melody() -> None:
+    """In seconds from the song's start, where no tempo is said and no clock has told one yet."""
+    player = Player(BASE, load_map("nanokontrol2"))
+    player.port = "nanoKONTROL2 1"
+    press(player, 45)
+    player.at(10.0, midi.Start())
+    clocks(player, 12, 10.0)
+    player.at(10.3, midi.NoteOn(0, 60, 9))
+    (melody,) = [c for c in asked(player.at(14.0)).controls if isinstance(c, Melody)]
+    assert (melody.unit, melody.notes[0].start) == ("seconds", pytest.approx(0.3))
+
+
+@pytest.mark.parametrize("located", [True, False])
+def test_time_code_begins_an_armed_melody(located: bool) -> None:
+    """From second 8 of the song on, whether a full frame says so first or only its pieces do."""
+    player = Player(BASE, load_map("nanokontrol2"))
+    player.port = "nanoKONTROL2 1"
+    press(player, 45, 9.0)
+    if located:
+        player.at(9.5, midi.SysEx(bytes([0x7F, 0x7F, 1, 1, 0x60, 0, 8, 0])))
+    time_code(player, 240, 120, 100.0)
+    player.at(101.0, midi.NoteOn(0, 60, 9))
+    found = time_code(player, 270, 500, 101.0)
+    (melody,) = [c for c in asked(found).controls if isinstance(c, Melody)]
+    (note,) = melody.notes
+    assert [note.start, note.length] == pytest.approx([1, 3], abs=0.01)
+
+
+def test_time_code_that_stops_ends_its_take() -> None:
+    """What was held then is as long as the song went on."""
+    player = Player()
+    time_code(player, 240, 60, 100_000.0)
+    player.at(100_000.5, midi.NoteOn(0, 60, 9))
+    assert time_code(player, 255, 1, 100_000.5) == []
+    time_code(player, 256, 120, 100_000.5)
+    found = player.at(100_001.8)
+    (melody,) = [c for c in asked(found).controls if isinstance(c, Melody)]
+    (note,) = melody.notes
+    assert [note.start, note.length] == pytest.approx([0.5, 1], abs=0.05)
+
+
+@pytest.mark.parametrize("base", [BARS, BASE])
+def test_a_clock_that_goes_without_a_word(base: Request) -> None:
+    """Its take ends a second later, the song is nowhere, and what is played next counts anew."""
+    player = Player(base)
+    player.at(0.0, midi.Start())
+    clocks(player, 49, 0.0)
+    player.at(1.0, midi.NoteOn(0, 60, 9))
+    assert player.session.song(1.0) == (None if base is BASE else pytest.approx(1))
+    assert player.at(1.9) == []
+    (melody,) = [c for c in asked(player.at(2.1)).controls if isinstance(c, Melody)]
+    (note,) = melody.notes
+    assert [note.start, note.length] == pytest.approx([2, 2], abs=0.05)
+    assert player.session.song(2.1) is None
+    clocks(player, 25, 50.0)
+    assert player.session.song(50.5) is None
+    request = asked(player.melody(60.0, 64.0))
+    (melody,) = [c for c in request.controls if isinstance(c, Melody)]
+    assert melody.notes == (Note(start=0, length=2, pitch=60),)
+
+
+def test_a_port_that_goes_ends_its_songs_take() -> None:
+    """At once; what another port's song carries goes on."""
+    player = Player(BARS)
+    player.at(0.0, midi.Start())
+    after = clocks(player, 25, 0.0)
+    player.at(0.5, midi.NoteOn(0, 60, 9))
+    clocks(player, 24, after)
+    assert player.session.gone("Drums", 1.0) == []
+    assert player.session.song(1.0) is not None
+    (melody,) = [
+        c for c in asked(player.session.gone("Keys", 1.0)).controls if isinstance(c, Melody)
+    ]
+    assert melody.notes[0].length == pytest.approx(1, abs=0.05)
+    assert player.session.song(1.0) is None
+
+
+def test_a_port_that_comes_back_begins_with_a_whole_message() -> None:
+    """The half of one that came before it went is forgotten."""
+    player = Player()
+    player.session.receive("Keys", b"\x90\x3c", 0.0)
+    player.session.gone("Keys", 1.0)
+    player.session.receive("Keys", b"\x63", 2.0)
+    assert player.at(20.0) == []
 
 
 def test_a_song_that_stops_ends_its_take() -> None:

@@ -76,7 +76,7 @@ def test_clocks_before_start_do_not_count() -> None:
     """Senders tick while they stand, for the tempo's sake."""
     clock = SongClock()
     ticking(clock, 100, 120)
-    assert (clock.running, clock.beat(10.0)) == (False, 0)
+    assert (clock.running(2.0), clock.beat(10.0)) == (False, 0)
 
 
 def test_stop_and_continue() -> None:
@@ -112,9 +112,14 @@ def test_a_sender_that_goes_away() -> None:
     clock = SongClock()
     clock.receive(Start(), 0.0)
     end = ticking(clock, 48, 120)
+    assert clock.running(end - 1 / 48 + 0.99 * STALLED_SECONDS)
+    assert not clock.running(end - 1 / 48 + 1.01 * STALLED_SECONDS)
     assert clock.beat(end + 1000) == pytest.approx(47 / 24 + STALLED_SECONDS * 2, abs=1e-6)
-    ticking(clock, 25, 90, end + 1000)
+    after = ticking(clock, 25, 90, end + 1000)
     assert clock.bpm == pytest.approx(90, rel=1e-9)
+    assert not clock.running(after)  # where its song is nobody knows
+    clock.receive(Start(), after)
+    assert clock.running(after)
 
 
 def test_clocks_all_at_once_are_no_tempo() -> None:
@@ -180,6 +185,20 @@ def test_time_code_that_stops() -> None:
     quarter_frames(code, 300, 3, 0.0)
     assert not code.running(1.0)
     assert code.seconds(1.0) == pytest.approx(10 + 7 / 120)
+
+
+def test_time_code_that_begins_elsewhere() -> None:
+    """Until eight pieces have come nothing is known; after a full frame the song begins there."""
+    code = TimeCode()
+    quarter_frames(code, 300, 3, 0.0)
+    quarter_frames(code, 600, 3, 50.0, range(7))
+    assert not code.running(50.06)
+    quarter_frames(code, 600, 3, 50.0, range(7, 8))
+    assert code.seconds(50.1) == pytest.approx(20.1)
+    code.receive(full_frame(0, 0, 30, 0, 3), 60.0)
+    quarter_frames(code, 900, 3, 70.0, range(1))
+    assert code.running(70.1)
+    assert code.seconds(70.1) == pytest.approx(30.1)
 
 
 def test_pieces_that_are_lost_or_backwards() -> None:

@@ -137,7 +137,7 @@ def test_clock_and_transport_arrive(daw: Daw, port: MidiPort) -> None:
     daw.send(midi.Start(), midi.Clock())
     for now, event in heard(port, 2):
         clock.receive(event, now)
-    assert clock.running
+    assert clock.running(now)
 
 
 def test_time_code_arrives(daw: Daw, port: MidiPort) -> None:
@@ -224,12 +224,11 @@ def test_unplugged_between_listing_and_opening(
         daw.unplug()
 
 
-def test_a_burst_is_kept_whole(daw: Daw, port: MidiPort) -> None:
-    """5,000 messages that come while nobody takes any."""
+def test_a_burst_is_kept_whole(port: MidiPort) -> None:
+    """5,000 messages that come while nobody takes any, given as MIDI's thread gives them."""
     notes = [midi.NoteOn(0, i % 128, 1 + i // 128) for i in range(5000)]
-    for start in range(0, len(notes), 250):  # JACK's own buffers hold some hundred
-        daw.send(*notes[start : start + 250])
-        until(lambda end=start + 250: len(port._waiting) == end or port.lost, "some were lost")  # type: ignore[misc]
+    for note in notes:
+        port._arrived((list(encode(note)), 0.0), None)
     assert port.lost == 0
     assert [event for _, event in heard(port, len(notes))] == notes
 

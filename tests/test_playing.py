@@ -39,8 +39,8 @@ class Keys:
 
     def __init__(self) -> None:
         self.waiting: list[tuple[float, bytes]] = []
-        self.change = ""
-        self.lost = 0
+        self.name, self.change = "Keys", ""
+        self.connected, self.lost = True, 0
 
     def poll(self) -> list[tuple[float, bytes]]:
         """All of it, once."""
@@ -90,7 +90,7 @@ class Bench:
             id="play", region=region, new_seconds=4, tempo=tempo, seed=7, controls=(Loop(),)
         )
         target = "intensity" if learn_to else None
-        self.session = LiveSession(base, WHEEL, "Keys", lambda: 1, target)  # type: ignore[arg-type]
+        self.session = LiveSession(base, WHEEL, lambda: 1, target)  # type: ignore[arg-type]
         self.playing = Playing(
             self.session,
             url,
@@ -221,6 +221,18 @@ def test_the_loop_follows_the_clock() -> None:
         await eventually(lambda: bench.ears.songs[-1] is not None)
         assert bench.ears.songs[-1] == pytest.approx(1.0, abs=0.03)  # 48 clocks at 120 bpm
         bench.play(2.0, midi.Stop())
+        await eventually(lambda: bench.ears.songs[-1] is None)
+
+    run(scenario, NOBODY)
+
+
+def test_a_port_that_goes_takes_its_song_along() -> None:
+    """The loop follows no clock any more, long before the clock itself would be missed."""
+
+    async def scenario(bench: Bench) -> None:
+        bench.play(1.0, midi.Start(), *[midi.Clock()] * 49)
+        await eventually(lambda: bench.ears.songs[-1:] not in ([], [None]))
+        bench.keys.change, bench.keys.connected = "Keys has gone", False
         await eventually(lambda: bench.ears.songs[-1] is None)
 
     run(scenario, NOBODY)

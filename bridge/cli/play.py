@@ -137,7 +137,6 @@ async def _play(request: Request, setup: Setup) -> None:
         session = LiveSession(
             request,
             chosen,
-            port.name,
             lambda: secrets.randbelow(MAX_SEED + 1),
             "intensity" if setup.learn else None,
         )

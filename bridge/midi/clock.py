@@ -22,8 +22,9 @@ class SongClock:
     """
 
     def __init__(self) -> None:
-        self.running = False
         self.bpm: float | None = None
+        self._playing = False
+        self._heard = 0.0  # the newest clock, or what began the song
         self._times: deque[float] = deque(maxlen=WINDOW_CLOCKS + 1)
         self._clocks = 0  # passed in the song before the newest one
         self._next = 0  # where the next clock stands in the song
@@ -36,17 +37,21 @@ class SongClock:
                 self._tick(now)
             case Start():
                 self._next = 0
-                self._begin()
+                self._begin(now)
             case Continue():
-                self._begin()
+                self._begin(now)
             case Stop():
-                self.running = False
+                self._playing = False
             case SongPosition(sixteenths):
                 self._next = sixteenths * CLOCKS_A_SIXTEENTH
 
+    def running(self, now: float) -> bool:
+        """Whether the song plays; a clock that was away begins it anew by Start or Continue."""
+        return self._playing and now - self._heard < STALLED_SECONDS
+
     def beat(self, now: float) -> float:
         """Quarter notes from the song's start; between clocks it goes on at the tempo."""
-        if not self.running or not self._times or self._clocks != self._next - 1:
+        if not self._playing or not self._times or self._clocks != self._next - 1:
             return self._next / CLOCKS_A_BEAT  # stopped, or waiting for the first clock
         if self.bpm is None:
             return self._clocks / CLOCKS_A_BEAT
@@ -59,17 +64,18 @@ class SongClock:
         """The same in seconds, as if the tempo had always been this one."""
         return None if self.bpm is None else self.beat(now) * 60 / self.bpm
 
-    def _begin(self) -> None:
+    def _begin(self, now: float) -> None:
         """The tempo stays; the clocks to come need not be in step with those before."""
-        self.running = True
+        self._playing, self._heard = True, now
         self._times.clear()
 
     def _tick(self, now: float) -> None:
         if self._times and not 0 <= now - self._times[-1] < STALLED_SECONDS:
             self._times.clear()
-            self.bpm = None
+            self.bpm, self._playing = None, False
         self._times.append(now)
-        if self.running:
+        self._heard = now
+        if self._playing:
             self._clocks, self._next = self._next, self._next + 1
         if len(self._times) > LEAST_CLOCKS:
             self._estimate_tempo()

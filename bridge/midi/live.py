@@ -5,6 +5,7 @@ Pure: bytes, events of the server and the time come in, actions go out.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -73,16 +74,15 @@ class LiveSession:
         self,
         base: Request,
         chosen: ControllerMap,
-        port: str,
         draw: Callable[[], int],
         learn: Target | None = None,
     ) -> None:
-        self.port = port
         self._base, self._map, self._draw = base, chosen, draw
         self._recording = Recording(base)
         self._learner = Learner(learn) if learn else None
-        self._decoder, self._channels = Decoder(), Channels()
-        self._pressed: set[Source] = set()
+        self._decoders: dict[str, Decoder] = defaultdict(Decoder)
+        self._channels: dict[str, Channels] = defaultdict(Channels)
+        self._pressed: set[tuple[str, Source]] = set()
         self._asked = self._slots = 0
         self._newest = ""  # the job that is waited for; empty: none
         self._previewed = 0  # number of its preview that was heard last
@@ -91,14 +91,21 @@ class LiveSession:
         """Ask for the phrase as it is without anything played."""
         return self._order()
 
-    def receive(self, data: bytes, now: float) -> list[Action]:
-        """Bytes that came from the port at `now`."""
+    def receive(self, port: str, data: bytes, now: float) -> list[Action]:
+        """Bytes that came from a port at `now`."""
         found: list[Action] = []
-        for event in self._decoder.receive(data):
-            self._recording.follow(event, now)
-            for each in (event, *self._channels.receive(event)):
-                found += self._played(each, now)
+        for event in self._decoders[port].receive(data):
+            self._recording.follow(port, event, now)
+            for each in (event, *self._channels[port].receive(event)):
+                found += self._played(port, each, now)
         return found + self.tick(now)
+
+    def gone(self, port: str, now: float) -> list[Action]:
+        """A port is not there any more: its song is over, and half a message stays half."""
+        self._decoders.pop(port, None)
+        self._channels.pop(port, None)
+        self._recording.forget(port, now)
+        return self.tick(now)
 
     def tick(self, now: float) -> list[Action]:
         """What time brings: takes end. Call it often, 20 times a second or so."""
@@ -131,31 +138,36 @@ class LiveSession:
         return [Say(f"{job_id}: {text}")]
 
     def song(self, now: float) -> float | None:
-        """Where a MIDI clock's song is, in seconds at the phrase's tempo; None without either."""
-        clock, tempo = self._recording.clock, self._recording.tempo
-        if tempo is None or not clock.running:
-            return None
-        return clock.beat(now) * 60 / tempo.changes[0].bpm
+        """Where a song that runs is, in seconds at the phrase's tempo; None without either."""
+        return self._recording.song(now)
 
     @property
     def open_ids(self) -> list[str]:
         """Jobs whose end is waited for."""
         return [self._newest] if self._newest else []
 
-    def _played(self, event: MidiEvent | Gesture, now: float) -> list[Action]:
-        found: list[Action] = []
+    def _played(self, port: str, event: MidiEvent | Gesture, now: float) -> list[Action]:
         if isinstance(event, Moved):
-            found += self._learn(event, now)
-            for target in self._map.targets(self.port, event.source):
-                found += self._steer(target, event, now)
-            self._note_press(event)
+            return self._moved(port, event, now)
         if isinstance(event, NoteOn) and not self._armed_by_hand:
             self._recording.arm_by_playing("melody", now)
         self._recording.receive(event, now)
+        return []
+
+    def _moved(self, port: str, moved: Moved, now: float) -> list[Action]:
+        found = self._learn(port, moved, now)
+        for target in self._map.targets(port, moved.source):
+            if target == "intensity":
+                self._recording.arm_by_playing("intensity", now, moved.source)
+                self._recording.receive(moved, now)
+            elif moved.value >= PRESSED and (port, moved.source) not in self._pressed:
+                found += self._press(target, now)
+        down = moved.value >= PRESSED
+        (self._pressed.add if down else self._pressed.discard)((port, moved.source))
         return found
 
-    def _learn(self, moved: Moved, now: float) -> list[Action]:
-        bound = self._learner.receive(self.port, moved, now) if self._learner else None
+    def _learn(self, port: str, moved: Moved, now: float) -> list[Action]:
+        bound = self._learner.receive(port, moved, now) if self._learner else None
         if bound is None:
             return []
         self._learner = None
@@ -165,26 +177,17 @@ class LiveSession:
         text = f"learned {bound.target}: {bound.kind} {bound.number} of channel {bound.channel}"
         return [Learned(self._map), Say(f"{text}, {bound.bits} bits")]
 
-    def _steer(self, target: Target, moved: Moved, now: float) -> list[Action]:
-        if target == "intensity":
-            self._recording.arm_by_playing("intensity", now, moved.source)
-            return []
-        if moved.value < PRESSED or moved.source in self._pressed:
-            return []
+    def _press(self, target: Target, now: float) -> list[Action]:
         match target:
             case "record_melody":
                 self._recording.arm_by_hand("melody", now)
-                return [Say("melody: armed; it begins with your first note or the song's start")]
+                return [Say("melody: armed; it begins with your first note")]
             case "again":
                 self._slots += 1
                 return self._order()
             case "stop":
                 return self._withdraw()
         return []
-
-    def _note_press(self, moved: Moved) -> None:
-        down = moved.value >= PRESSED
-        (self._pressed.add if down else self._pressed.discard)(moved.source)
 
     @property
     def _armed_by_hand(self) -> bool:

@@ -21,6 +21,13 @@ MAX_ACTIONS = 256  # that wait for the server; older ones would be out of date
 class Port(Protocol):
     """What is needed of `port.MidiPort`."""
 
+    name: str
+
+    @property
+    def connected(self) -> bool:
+        """Whether it is there."""
+        ...
+
     @property
     def lost(self) -> int:
         """Messages for which there was no room."""
@@ -114,7 +121,7 @@ class Playing:
                     await self._woken.wait()
             self._woken.clear()
             for now, data in port.poll():
-                self._do(self._session.receive(data, now))
+                self._do(self._session.receive(port.name, data, now))
             if port.lost > lost:
                 self._tell(f"{port.lost - lost} MIDI messages came too fast and were lost")
                 lost = port.lost
@@ -122,6 +129,8 @@ class Playing:
             self._do(self._session.tick(now))
             if change := port.look(now):
                 self._tell(change)
+                if not port.connected:
+                    self._do(self._session.gone(port.name, now))
             self._keep_time(now)
 
     def _keep_time(self, now: float) -> None:

@@ -2,40 +2,74 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from dataclasses import dataclass
+from typing import Any
 
 from segue.bridge.midi.channels import Gesture, Moved, Source
 from segue.bridge.midi.clock import SongClock
-from segue.bridge.midi.events import Event, Start, Stop
+from segue.bridge.midi.events import Continue, Event, Start
+from segue.bridge.midi.song import Follower, Song
 from segue.bridge.midi.takes import Plan, Stage, Take, What
-from segue.bridge.midi.timecode import TimeCode
 from segue.presets.tempo import TempoMap
 from segue.presets.vocabulary import Request
 
-Unit = Literal["seconds", "beats"]
-
 OVERSHOT_SECONDS = 0.4  # after a take: a late last note, or a hand that has not stopped yet
+
+
+@dataclass(frozen=True, slots=True)
+class _Timed:
+    """A take and what its times are: those of a clock or MTC, or without either the wall's."""
+
+    take: Take
+    follows: Follower | None
+    bpm: float | None  # its times are beats of this tempo; None: seconds
+
+    def at(self, now: float) -> float:
+        """`now` in the take's times."""
+        match self.follows:
+            case SongClock() as clock:
+                return clock.beat(now)
+            case None:
+                seconds = now
+            case code:
+                seconds = code.seconds(now) or 0.0
+        return seconds if self.bpm is None else seconds * self.bpm / 60
+
+    @property
+    def armed(self) -> bool:
+        """Whether it has not begun yet."""
+        return self.take.stage is Stage.ARMED
+
+    def end(self, now: float) -> None:
+        """Nothing carries the take on any more."""
+        if self.take.stage is Stage.RECORDING:
+            self.take.end(self.at(now))
+
+    def pass_time(self, now: float) -> None:
+        """End the take where its length is over, or its song stands still."""
+        self.take.pass_time(self.at(now))
+        if self.follows is not None and not self.follows.running(now):
+            self.end(now)
 
 
 class Recording:
     """At most one melody and one intensity at a time, each as long as the new music of `base`.
 
     Times are beats where a tempo was said or a clock runs, whose tempo is then taken over; else
-    seconds, those of MTC while it runs. With either running a take begins on a multiple of the
-    phrase's length, in phase.
+    seconds. A take counts in what runs when it begins: a clock, else MTC (whose song then has one
+    tempo from its start), else the time since. With either it begins on a multiple of the
+    phrase's length, in phase, and is over where the song stops.
     """
 
     def __init__(self, base: Request) -> None:
-        self.clock, self.code = SongClock(), TimeCode()
         self.tempo = base.tempo
         self.features: dict[What, dict[str, Any]] = {}  # what the takes that are over hold
-        self._base = base
-        self._takes: dict[What, tuple[Take, Unit]] = {}
+        self._base, self._song = base, Song()
+        self._takes: dict[What, _Timed] = {}
         self._over: dict[What, float] = {}  # when the last take was, and what went on after it
 
     def arm_by_hand(self, what: What, now: float) -> None:
         """A take that waits, in place of one that waits or runs already."""
-        self._takes.pop(what, None)
         self._arm(what, now)
 
     def arm_by_playing(self, what: What, now: float, source: Source | None = None) -> None:
@@ -52,66 +86,79 @@ class Recording:
             return
         self._arm(what, now, source)
 
-    def _arm(self, what: What, now: float, source: Source | None = None) -> None:
-        seconds, bpm = new_seconds(self._base), self._bpm
-        length = seconds if bpm is None else seconds * bpm / 60
-        in_phase = self.code.running(now) if bpm is None else self.clock.running
-        grid = length if in_phase else 0.0
-        plan = Plan(what=what, length=length, grid=grid, source=source)
-        self._takes[what] = Take(plan), "seconds" if bpm is None else "beats"
+    def follow(self, port: str, event: Event, now: float) -> None:
+        """Clock and transport. A song of unknown tempo has no lines: its start begins a take."""
+        self._song.receive(port, event, now)
+        if isinstance(event, Start | Continue):
+            self._arm_again(now)
+            for timed in self._takes.values():
+                if timed.armed and timed.follows is None:
+                    timed.take.begin(now)
 
-    def follow(self, event: Event, now: float) -> None:
-        """Clock and transport: a song's start begins what is armed, its stop ends what runs."""
-        if isinstance(event, Stop):
-            for take, unit in self._takes.values():
-                if take.stage is Stage.RECORDING and unit == "beats":
-                    take.end(self._at(unit, now))
-        self.clock.receive(event, now)
-        self.code.receive(event, now)
-        if isinstance(event, Start):
-            for take, unit in self._takes.values():
-                if take.stage is Stage.ARMED:
-                    take.begin(self._at(unit, now))
+    def forget(self, port: str, now: float) -> None:
+        """A port has gone, and with it the song of those takes that followed it."""
+        gone = self._song.forget(port)
+        for timed in self._takes.values():
+            if timed.follows in gone:
+                timed.end(now)
 
     def receive(self, event: Event | Gesture, now: float) -> None:
         """What is played."""
-        for what, (take, unit) in self._takes.items():
+        self._arm_again(now)
+        for what, timed in self._takes.items():
             if what == "melody" or isinstance(event, Moved):
-                take.receive(event, self._at(unit, now))
+                timed.take.receive(event, timed.at(now))
 
     def tick(self, now: float) -> bool:
         """Whether a take that holds something is over by now."""
         over = False
-        for what, (take, unit) in list(self._takes.items()):
-            take.pass_time(self._at(unit, now))
-            if take.stage is Stage.DONE:
+        for what, timed in list(self._takes.items()):
+            timed.pass_time(now)
+            if timed.take.stage is Stage.DONE:
                 del self._takes[what]
                 self._over[what] = now
-                over |= self._keep(take, unit)
+                over |= self._keep(timed)
         return over
 
-    @property
-    def _bpm(self) -> float | None:
+    def song(self, now: float) -> float | None:
+        """Where the song is, in seconds at the phrase's tempo; None where that is not known."""
+        clock, code = self._song.clock(now), self._song.code(now)
+        if clock is not None and self.tempo is not None:
+            return clock.beat(now) * 60 / self.tempo.changes[0].bpm
+        return None if code is None else code.seconds(now)
+
+    def _arm(self, what: What, now: float, source: Source | None = None) -> None:
+        clock, bpm = self._song.clock(now), self._bpm(now)
+        follows = self._song.code(now) if clock is None or bpm is None else clock
+        seconds = new_seconds(self._base)
+        length = seconds if bpm is None else seconds * bpm / 60
+        grid = 0.0 if follows is None else length
+        plan = Plan(what=what, length=length, grid=grid, source=source)
+        self._takes[what] = _Timed(Take(plan), follows, bpm)
+
+    def _arm_again(self, now: float) -> None:
+        """What is armed waits for a song that may have begun, stopped or changed its tempo."""
+        for what, timed in list(self._takes.items()):
+            if timed.armed:
+                self._arm(what, now, timed.take.plan.source)
+
+    def _bpm(self, now: float) -> float | None:
         """The tempo that was said, else the clock's, while it lasts."""
         if self.tempo is not None:
             return self.tempo.changes[0].bpm
-        return self.clock.bpm if self.clock.running else None
+        clock = self._song.clock(now)
+        return None if clock is None else clock.bpm
 
-    def _at(self, unit: Unit, now: float) -> float:
-        if unit == "seconds":
-            song = self.code.seconds(now) if self.code.running(now) else None
-            return now if song is None else song
-        if self.clock.running:
-            return self.clock.beat(now)
-        return now * (self._bpm or 60) / 60
-
-    def _keep(self, take: Take, unit: Unit) -> bool:
-        rows, what = take.rows, take.plan.what
+    def _keep(self, timed: _Timed) -> bool:
+        rows, what = timed.take.rows, timed.take.plan.what
         if not rows:
             return False
-        if unit == "beats" and self.tempo is None and self.clock.bpm is not None:
-            self.tempo = TempoMap.steady(round(self.clock.bpm, 2))
-        feature: dict[str, Any] = {"kind": what, "unit": unit}
+        if self.tempo is None and isinstance(timed.follows, SongClock) and timed.follows.bpm:
+            self.tempo = TempoMap.steady(round(timed.follows.bpm, 2))
+        feature: dict[str, Any] = {
+            "kind": what,
+            "unit": "seconds" if timed.bpm is None else "beats",
+        }
         if what == "melody":
             names = ("start", "length", "pitch")
             feature["notes"] = [dict(zip(names, row, strict=True)) for row in rows]

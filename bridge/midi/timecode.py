@@ -31,8 +31,10 @@ class TimeCode:
                 self._full(data, now)
 
     def running(self, now: float) -> bool:
-        """Whether quarter-frames come, as they do while the song plays."""
-        return self._heard is not None and now - self._heard < STALLED_SECONDS
+        """Whether quarter-frames come, as they do while the song plays, and say where it is."""
+        if self._seconds is None or self._heard is None:
+            return False
+        return now - self._heard < STALLED_SECONDS
 
     def seconds(self, now: float) -> float | None:
         """Where the song is."""
@@ -42,6 +44,8 @@ class TimeCode:
         return self._seconds + (now if self.running(now) else self._heard) - self._at
 
     def _piece(self, piece: int, value: int, now: float) -> None:
+        if not self.running(now):  # the song begins: where a full frame said, or somewhere else
+            self._seconds, self._at = self._seconds if self._heard is None else None, now
         self._heard = now
         if piece != len(self._pieces):  # a piece was lost, or the tape runs backwards
             self._pieces = []
