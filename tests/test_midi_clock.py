@@ -7,7 +7,17 @@ import random
 import pytest
 
 from segue.bridge.midi.clock import LEAST_CLOCKS, STALLED_SECONDS, SongClock
-from segue.bridge.midi.events import Clock, Continue, QuarterFrame, SongPosition, Start, Stop, SysEx
+from segue.bridge.midi.events import (
+    Clock,
+    Continue,
+    Event,
+    QuarterFrame,
+    SongPosition,
+    Start,
+    Stop,
+    SysEx,
+)
+from segue.bridge.midi.song import Song
 from segue.bridge.midi.timecode import TimeCode
 
 
@@ -120,6 +130,41 @@ def test_a_sender_that_goes_away() -> None:
     assert not clock.running(after)  # where its song is nobody knows
     clock.receive(Start(), after)
     assert clock.running(after)
+
+
+def place(song: Song, now: float) -> float:
+    """The beat where its clock is."""
+    clock = song.clock(now)
+    assert clock is not None
+    return clock.beat(now)
+
+
+@pytest.mark.parametrize("sent", [16, 96])
+@pytest.mark.parametrize("said", [120.0, None])
+def test_a_song_position_in_clocks_is_seen(sent: int, said: float | None) -> None:
+    """Where MTC runs beside it: 96, as Ardour 7 says at beat 4, and 16, as MIDI 1.0 has it."""
+    song = Song(said)
+    for event in (SongPosition(sent), Continue()):
+        song.receive("clock", event, 0.0)
+    song.receive("code", full_frame(0, 0, 2, 0, 3), 0.0)
+    played: list[tuple[float, str, Event]] = [(i / 48, "clock", Clock()) for i in range(49)]
+    for i in range(120):
+        numbers = [i // 8 * 2, 2, 0, 3 << 5]
+        value = numbers[i % 8 // 2] >> 4 * (i % 2) & 15
+        played.append((i / 120, "code", QuarterFrame(i % 8, value)))
+    for now, port, event in sorted(played, key=lambda each: each[0]):
+        song.receive(port, event, now)
+        if said and now == 0.25:
+            assert place(song, now) == pytest.approx(4.5)
+    assert place(song, 1.0) == pytest.approx(6)
+
+
+def test_a_song_position_without_time_code_is_believed() -> None:
+    """Sixteenths, as MIDI 1.0 has it."""
+    song = Song(120)
+    for event in (SongPosition(96), Continue(), Clock()):
+        song.receive("clock", event, 0.0)
+    assert place(song, 0.0) == 24
 
 
 def test_clocks_all_at_once_are_no_tempo() -> None:

@@ -28,6 +28,7 @@ class SongClock:
         self._times: deque[float] = deque(maxlen=WINDOW_CLOCKS + 1)
         self._clocks = 0  # passed in the song before the newest one
         self._next = 0  # where the next clock stands in the song
+        self._excess = 0  # how far it would be behind, had the song position counted clocks
         self._first = 0.0  # when the window's first clock should have come
 
     def receive(self, event: Event, now: float) -> None:
@@ -36,7 +37,7 @@ class SongClock:
             case Clock():
                 self._tick(now)
             case Start():
-                self._next = 0
+                self._next = self._excess = 0
                 self._begin(now)
             case Continue():
                 self._begin(now)
@@ -44,6 +45,7 @@ class SongClock:
                 self._playing = False
             case SongPosition(sixteenths):
                 self._next = sixteenths * CLOCKS_A_SIXTEENTH
+                self._excess = self._next - sixteenths
 
     def running(self, now: float) -> bool:
         """Whether the song plays; a clock that was away begins it anew by Start or Continue."""
@@ -59,6 +61,16 @@ class SongClock:
         # A sender that stops without a word must not carry the position away.
         limit = STALLED_SECONDS / self._interval()
         return max(0.0, self._clocks + min(passed, limit)) / CLOCKS_A_BEAT
+
+    def check(self, beat: float, now: float) -> None:
+        """By its time code the song is near `beat`.
+
+        Ardour 7's song positions count clocks, not sixteenths: six times too far.
+        """
+        excess, self._excess = self._excess, 0
+        if abs(self.beat(now) - excess / CLOCKS_A_BEAT - beat) < abs(self.beat(now) - beat):
+            self._next -= excess
+            self._clocks -= excess
 
     def seconds(self, now: float) -> float | None:
         """The same in seconds, as if the tempo had always been this one."""

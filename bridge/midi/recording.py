@@ -64,7 +64,7 @@ class Recording:
     def __init__(self, base: Request) -> None:
         self.tempo = base.tempo
         self.features: dict[What, dict[str, Any]] = {}  # what the takes that are over hold
-        self._base, self._song = base, Song()
+        self._base, self._song = base, Song(base.tempo and base.tempo.changes[0].bpm)
         self._takes: dict[What, _Timed] = {}
         self._over: dict[What, float] = {}  # when the last take was, and what went on after it
 

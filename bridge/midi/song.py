@@ -12,9 +12,13 @@ Follower = SongClock | TimeCode
 
 
 class Song:
-    """Of several ports whose songs run, the one that was heard of first counts."""
+    """Of several ports whose songs run, the one that was heard of first counts.
 
-    def __init__(self) -> None:
+    `bpm` is the tempo that was said, if any: for a clock that has not told its own yet.
+    """
+
+    def __init__(self, bpm: float | None = None) -> None:
+        self._bpm = bpm
         self._clocks: dict[str, SongClock] = defaultdict(SongClock)
         self._codes: dict[str, TimeCode] = defaultdict(TimeCode)
 
@@ -22,6 +26,10 @@ class Song:
         """Take any event of a port at `now` seconds."""
         self._clocks[port].receive(event, now)
         self._codes[port].receive(event, now)
+        clock, code = self.clock(now), self.code(now)
+        bpm = self._bpm if clock is None else clock.bpm or self._bpm
+        if clock is not None and code is not None and bpm is not None:
+            clock.check((code.seconds(now) or 0.0) * bpm / 60, now)
 
     def clock(self, now: float) -> SongClock | None:
         """The clock that runs."""
