@@ -42,11 +42,15 @@ class Player:
     """A session, what is played in it at which second, and all it wanted done."""
 
     def __init__(
-        self, base: Request = BASE, chosen: ControllerMap = WHEEL, learn: bool = False
+        self,
+        base: Request = BASE,
+        chosen: ControllerMap = WHEEL,
+        learn: bool = False,
+        from_bar: int = 1,
     ) -> None:
         seeds: Iterator[int] = iter(range(100, 200))
         target = "intensity" if learn else None
-        self.session = LiveSession(base, chosen, lambda: next(seeds), target)  # type: ignore[arg-type]
+        self.session = LiveSession(base, chosen, lambda: next(seeds), target, from_bar)  # type: ignore[arg-type]
         self.port = "Keys"
 
     def at(self, now: float, *events: Event) -> list[Action]:
@@ -260,6 +264,26 @@ def test_where_the_song_is() -> None:
         assert player.session.song(48 / 40) == (expected and pytest.approx(expected))
         player.at(2.0, midi.Stop())
         assert player.session.song(2.0) is None
+
+
+@pytest.mark.parametrize("code", [True, False])
+def test_a_phrase_that_starts_in_another_bar(code: bool) -> None:
+    """Two bars from bar 2 on, beat 4: a note on beat 5 is at 1, in the loop too."""
+    player = Player(BARS, from_bar=2)
+    if code:  # from second 2 on, where beat 4 is
+        time_code(player, 60, 60, 100.0)
+    else:
+        player.at(98.0, midi.Start())
+        clocks(player, 120, 98.0)
+    assert player.session.song(100.5) == pytest.approx(0.5, abs=0.03)
+    player.at(100.5, midi.NoteOn(0, 60, 9))
+    if code:
+        found = time_code(player, 76, 600, 100.5)
+    else:
+        found = [action for i in range(500) for action in player.at(100.5 + i / 48, midi.Clock())]
+    (melody,) = [c for c in asked(found).controls if isinstance(c, Melody)]
+    assert melody.unit == "beats"
+    assert [melody.notes[0].start, melody.notes[0].length] == pytest.approx([1, 7], abs=0.05)
 
 
 def test_the_clocks_tempo_is_asked_for() -> None:

@@ -469,6 +469,7 @@ def test_a_jack_that_ends_and_comes_back(
         (("--map", "launchpad"), "there are: mod-wheel"),
         (("--midi-port", "Moon"), "no MIDI input 'Moon'; there are: daw:out"),
         (("--audition", "--device", "Moon"), "--device: no output 'Moon'"),
+        (("--from-bar", "3"), "--from-bar: bars need a tempo"),
     ],
 )
 def test_what_cannot_be_had(daw: Any, tmp_path: Path, options: tuple[str, ...], said: str) -> None:

@@ -72,6 +72,14 @@ def test_a_grid_keeps_the_phase(at: float, start: float) -> None:
     assert take.rows[0][0] == start
 
 
+@pytest.mark.parametrize(("at", "start"), [(9.0, 3.0), (10.0, 0.0), (9.9, 0.0), (1.0, 3.0)])
+def test_a_grid_from_another_place(at: float, start: float) -> None:
+    """Lines lie a length apart on both sides of the offset."""
+    plan = Plan(what="melody", length=4, grid=4, offset=10)
+    take = recorded(plan, (at, NoteOn(0, 60, 99)), (at + 0.25, NoteOff(0, 60, 0)), end=20.0)
+    assert take.rows[0][0] == start
+
+
 def test_a_song_that_jumps_back_ends_the_take() -> None:
     """When the DAW's loop starts again the take is whole."""
     take = recorded(MELODY, (0.5, NoteOn(0, 60, 99)), (3.5, NoteOn(0, 62, 99)))

@@ -29,6 +29,9 @@ Seconds = Annotated[
 Bars = Annotated[float | None, _option(WHERE, "The same in bars of --bpm.")]
 Bpm = Annotated[float | None, _option(WHERE, "Beats a minute.", show_default="the MIDI clock's")]
 BeatsPerBar = Annotated[float | None, _option(WHERE, "Quarter notes a bar.", show_default="4")]
+FromBar = Annotated[
+    int, _option(WHERE, "The bar of the DAW's song in which your loop starts.", min=1)
+]
 At = Annotated[
     str | None,
     _option(WHERE, "right, left, both, gap, loop or vary.", show_default="the preset's"),
@@ -69,6 +72,7 @@ class Setup:
     port: str | None
     map: str
     learn: bool
+    from_bar: int
     audition: bool
     device: str | None
     server: str
@@ -84,6 +88,7 @@ def register(app: typer.Typer, default_server: str) -> None:
         bars: Bars = None,
         bpm: Bpm = None,
         beats_per_bar: BeatsPerBar = None,
+        from_bar: FromBar = 1,
         at: At = None,
         text: Words = None,
         preset: PresetName = "seamless-loop",
@@ -102,14 +107,17 @@ def register(app: typer.Typer, default_server: str) -> None:
         from what there is, and the newest clip wins. Needs `segue up` or `segue serve`.
         """
         from segue.bridge.cli.order import Order, request_of
+        from segue.bridge.cli.shorthand import bad
 
+        if from_bar != 1 and bpm is None:
+            raise bad("--from-bar", "bars need a tempo: say how many beats a minute with --bpm")
         order = Order(
             source=source, seconds=seconds, bars=bars, bpm=bpm, beats_per_bar=beats_per_bar,
             at=at, text=text, preset=preset, iterations=iterations, seed=seed,
         )  # fmt: skip
         setup = Setup(
-            port=midi_port, map=controllers, learn=learn, audition=audition, device=device,
-            server=server,
+            port=midi_port, map=controllers, learn=learn, from_bar=from_bar,
+            audition=audition, device=device, server=server,
         )  # fmt: skip
         run_play(request_of(order), setup)
 
@@ -139,6 +147,7 @@ async def _play(request: Request, setup: Setup) -> None:
             chosen,
             lambda: secrets.randbelow(MAX_SEED + 1),
             "intensity" if setup.learn else None,
+            setup.from_bar,
         )
         with speaker_or_none(setup.audition, setup.device) as speaker:
             playing = Playing(session, setup.server, _tell, speaker=speaker, keep_map=kept_in)

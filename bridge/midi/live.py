@@ -66,8 +66,8 @@ class LiveSession:
     """One phrase, made again whenever a take of it is over.
 
     All its jobs are of one slot, so each starts from the noise that the last one ended with.
-    `base` says where and how long; `draw` gives seeds. A map without `record_melody` has the
-    melody armed all the time.
+    `base` says where and how long, `from_bar` where in a song that runs; `draw` gives seeds. A
+    map without `record_melody` has the melody armed all the time.
     """
 
     def __init__(
@@ -76,9 +76,10 @@ class LiveSession:
         chosen: ControllerMap,
         draw: Callable[[], int],
         learn: Target | None = None,
+        from_bar: int = 1,
     ) -> None:
         self._base, self._map, self._draw = base, chosen, draw
-        self._recording = Recording(base)
+        self._recording = Recording(base, from_bar)
         self._learner = Learner(learn) if learn else None
         self._decoders: dict[str, Decoder] = defaultdict(Decoder)
         self._channels: dict[str, Channels] = defaultdict(Channels)

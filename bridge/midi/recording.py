@@ -58,13 +58,15 @@ class Recording:
     Times are beats where a tempo was said or a clock runs, whose tempo is then taken over; else
     seconds. A take counts in what runs when it begins: a clock, else MTC (whose song then has one
     tempo from its start), else the time since. With either it begins on a multiple of the
-    phrase's length, in phase, and is over where the song stops.
+    phrase's length, counted from bar `from_bar` of the song (1: its start), and is over where
+    the song stops. Bars are those of the tempo that was said.
     """
 
-    def __init__(self, base: Request) -> None:
+    def __init__(self, base: Request, from_bar: int = 1) -> None:
         self.tempo = base.tempo
         self.features: dict[What, dict[str, Any]] = {}  # what the takes that are over hold
         self._base, self._song = base, Song(base.tempo and base.tempo.changes[0].bpm)
+        self._offset = base.tempo.seconds_of_bars(0.0, from_bar - 1) if base.tempo else 0.0
         self._takes: dict[What, _Timed] = {}
         self._over: dict[What, float] = {}  # when the last take was, and what went on after it
 
@@ -121,19 +123,20 @@ class Recording:
         return over
 
     def song(self, now: float) -> float | None:
-        """Where the song is, in seconds at the phrase's tempo; None where that is not known."""
+        """Where the song is, in seconds at the phrase's tempo from its first bar on, or None."""
         clock, code = self._song.clock(now), self._song.code(now)
+        seconds = None if code is None else code.seconds(now)
         if clock is not None and self.tempo is not None:
-            return clock.beat(now) * 60 / self.tempo.changes[0].bpm
-        return None if code is None else code.seconds(now)
+            seconds = clock.beat(now) * 60 / self.tempo.changes[0].bpm
+        return None if seconds is None else seconds - self._offset
 
     def _arm(self, what: What, now: float, source: Source | None = None) -> None:
         clock, bpm = self._song.clock(now), self._bpm(now)
         follows = self._song.code(now) if clock is None or bpm is None else clock
-        seconds = new_seconds(self._base)
-        length = seconds if bpm is None else seconds * bpm / 60
-        grid = 0.0 if follows is None else length
-        plan = Plan(what=what, length=length, grid=grid, source=source)
+        each = 1.0 if bpm is None else bpm / 60  # units a second
+        length = new_seconds(self._base) * each
+        grid, offset = 0.0 if follows is None else length, self._offset * each
+        plan = Plan(what=what, length=length, grid=grid, offset=offset, source=source)
         self._takes[what] = _Timed(Take(plan), follows, bpm)
 
     def _arm_again(self, now: float) -> None:

@@ -56,12 +56,14 @@ class Plan:
     """What to record, for how many units, and from which lines on it may begin.
 
     The first note or movement begins it, or `begin`. With a grid it begins on the line before
-    (or just after), so that what is played in time with a loop stays in phase with it.
+    (or just after), so that what is played in time with a loop stays in phase with it; one of
+    the lines is at `offset`.
     """
 
     what: What
     length: float
     grid: float = 0.0
+    offset: float = 0.0
     source: Source | None = None  # the knob of an intensity
 
 
@@ -126,8 +128,8 @@ class Take:
     def _time(self, at: float) -> float:
         """Units since the take's start, which this may be."""
         if self.stage is Stage.ARMED:
-            grid = self.plan.grid
-            self.begin((at + EARLY) // grid * grid if grid else at)
+            grid, offset = self.plan.grid, self.plan.offset
+            self.begin((at + EARLY - offset) // grid * grid + offset if grid else at)
         return max(at - self._origin, 0.0)
 
     def _play(self, event: Event | Gesture, at: float) -> None:
