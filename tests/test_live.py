@@ -448,6 +448,22 @@ def test_a_port_that_goes_ends_its_songs_take() -> None:
     assert player.session.song(1.0) is None
 
 
+def test_ports_do_not_mix() -> None:
+    """A keyboard that only ticks changes nothing of a DAW's song; halves of messages stay apart."""
+    player = Player(BARS)
+    player.session.receive("DAW", encode(midi.Start()), 0.0)
+    player.session.receive("Keys", b"\x90\x3c", 0.1)
+    for i in range(72):
+        player.session.receive("DAW", encode(midi.Clock()), i / 48)
+        player.session.receive("Keys", encode(midi.Clock()), i / 48 + 0.005)
+        if i == 48:
+            player.session.receive("Keys", b"\x63", 1.0)
+    assert player.session.song(71 / 48) == pytest.approx(71 / 48)
+    found = player.session.receive("DAW", encode(midi.Stop()), 1.5)
+    (melody,) = [c for c in asked(found).controls if isinstance(c, Melody)]
+    assert [melody.notes[0].start, melody.notes[0].length] == pytest.approx([2, 1], abs=0.05)
+
+
 def test_a_port_that_comes_back_begins_with_a_whole_message() -> None:
     """The half of one that came before it went is forgotten."""
     player = Player()

@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -37,9 +38,9 @@ NOBODY = "http://127.0.0.1:9"
 class Keys:
     """A port that gives what a test puts into it."""
 
-    def __init__(self) -> None:
+    def __init__(self, name: str = "Keys") -> None:
         self.waiting: list[tuple[float, bytes]] = []
-        self.name, self.change = "Keys", ""
+        self.name, self.change = name, ""
         self.connected, self.lost = True, 0
 
     def poll(self) -> list[tuple[float, bytes]]:
@@ -83,7 +84,7 @@ class Bench:
 
     def __init__(self, url: str, learn_to: Path | None = None) -> None:
         self.now, self.told = 0.0, list[str]()
-        self.keys, self.ears = Keys(), Ears()
+        self.keys, self.desk, self.ears = Keys(), Keys("Desk"), Ears()
         region = Region(path="/m/loop.wav", start_seconds=0, length_seconds=8)
         tempo = TempoMap.steady(120)
         base = Request(
@@ -112,7 +113,7 @@ def run(scenario: Callable[[Bench], Awaitable[None]], url: str, **more: Any) -> 
 
     async def main() -> Bench:
         bench, stop = Bench(url, **more), asyncio.Event()
-        task = asyncio.create_task(bench.playing.run(bench.keys, stop))
+        task = asyncio.create_task(bench.playing.run([bench.keys, bench.desk], stop))
         await scenario(bench)
         stop.set()
         await task
@@ -379,6 +380,37 @@ def test_the_whole_command(daw: Any, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+def test_notes_from_one_port_and_the_clock_from_another(daw: Any, tmp_path: Path) -> None:
+    """Over JACK: a keyboard's note, in phase with the clock of a DAW."""
+    loop, engine = tmp_path / "loop.wav", Recorder()
+    soundfile.write(loop, [[0.1, 0.1]] * 8000, 8000)
+    keys = type(daw)(daw.get_current_api(), name="keys")
+    keys.open_virtual_port("out")
+    options = ("--midi-port", "keys:out", "--midi-port", "daw:out", "--bars", "1", "--bpm", "120")
+    beat = [midi.Clock()] * 24
+    try:
+        with (
+            serving(tmp_path / "data", engine) as url,
+            Command(str(loop), *options, "--server", url) as command,
+        ):
+            assert "MIDI from keys:out and daw:out, " in command.says("MIDI")
+            command.says("-1: made in")
+            for event in (midi.Start(), *beat, midi.NoteOn(0, 60, 99), *beat, midi.Stop()):
+                port = keys if isinstance(event, midi.NoteOn) else daw
+                port.send_message(encode(event))
+                time.sleep(1 / 48)
+            command.says("-2: made in")
+            assert command.stop() == 0
+        with Command(str(loop), "--seconds", "1", *options[2:4], *options[2:4]) as command:
+            assert "--midi-port: daw:out is given twice" in command.complains()
+    finally:
+        keys.close_port()
+        keys.delete()
+    (melody,) = [c for c in engine.requests[1].controls if isinstance(c, Melody)]
+    assert [note.start for note in melody.notes] == pytest.approx([1.0], abs=0.3)
+
+
+@pytest.mark.slow
 def test_a_jack_that_dies_while_it_plays(tmp_path: Path) -> None:
     """The player is told, and Ctrl-C still ends the command."""
     try:
@@ -402,6 +434,8 @@ WHEEL_ELSEWHERE = """
 import rtmidi
 out = rtmidi.MidiOut(rtmidi.API_UNIX_JACK, name="daw")
 out.open_virtual_port("out")
+more = rtmidi.MidiOut(rtmidi.API_UNIX_JACK, name="daw")
+more.open_virtual_port("more")
 while input():
     out.send_message([0xB0, 1, 0])
     out.send_message([0xB0, 1, 127])
@@ -436,6 +470,7 @@ class Elsewhere:
     [
         ((), "Segue:Segue", ": connect it again"),
         (("--midi-port", "daw:out"), "daw:out", ""),
+        (("--midi-port", "daw:out", "--midi-port", "more"), "daw:out", ""),
     ],
 )
 def test_a_jack_that_ends_and_comes_back(

@@ -5,14 +5,18 @@ from __future__ import annotations
 import asyncio
 import secrets
 import signal
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from segue.presets.vocabulary import MAX_SEED, Request
+
+if TYPE_CHECKING:
+    from segue.bridge.midi.port import MidiPort
 
 WHERE, CONTROLLER, SOUND = "What is made", "The controller", "Listening"
 MAP = "mod-wheel"
@@ -42,11 +46,11 @@ Iterations = Annotated[
     int | None, _option(WHERE, "How often the noise is improved.", show_default="the preset's")
 ]
 Seed = Annotated[int | None, _option(WHERE, "Drawn if absent.", min=0, max=MAX_SEED)]
-PortName = Annotated[
-    str | None,
+PortNames = Annotated[
+    list[str] | None,
     _option(
         CONTROLLER,
-        "A MIDI input, or a part of its name.",
+        "A MIDI input, or a part of its name; again for another, such as the DAW's clock.",
         "--midi-port",
         show_default="one of our own to connect to",
     ),
@@ -69,7 +73,7 @@ Server = Annotated[str, typer.Option(help="URL of the server.")]
 class Setup:
     """All that a live session needs besides its request."""
 
-    port: str | None
+    ports: tuple[str, ...]
     map: str
     learn: bool
     from_bar: int
@@ -94,7 +98,7 @@ def register(app: typer.Typer, default_server: str) -> None:
         preset: PresetName = "seamless-loop",
         iterations: Iterations = None,
         seed: Seed = None,
-        midi_port: PortName = None,
+        midi_port: PortNames = None,
         controllers: MapName = MAP,
         learn: Learn = False,
         audition: Listen = False,
@@ -116,7 +120,7 @@ def register(app: typer.Typer, default_server: str) -> None:
             at=at, text=text, preset=preset, iterations=iterations, seed=seed,
         )  # fmt: skip
         setup = Setup(
-            port=midi_port, map=controllers, learn=learn, from_bar=from_bar,
+            ports=tuple(midi_port or ()), map=controllers, learn=learn, from_bar=from_bar,
             audition=audition, device=device, server=server,
         )  # fmt: skip
         run_play(request_of(order), setup)
@@ -132,7 +136,6 @@ def run_play(request: Request, setup: Setup) -> None:
 async def _play(request: Request, setup: Setup) -> None:
     from segue.bridge.midi.live import LiveSession
     from segue.bridge.midi.playing import Playing, speaker_or_none
-    from segue.bridge.midi.port import MidiPort
 
     stop = asyncio.Event()
     for each in (signal.SIGINT, signal.SIGTERM):
@@ -140,25 +143,44 @@ async def _play(request: Request, setup: Setup) -> None:
             asyncio.get_running_loop().add_signal_handler(each, stop.set)
     chosen, kept_in = _map(setup)
     playing: Playing | None = None
-    port = MidiPort(setup.port, lambda: playing.wake() if playing else None)
+    session = LiveSession(
+        request,
+        chosen,
+        lambda: secrets.randbelow(MAX_SEED + 1),
+        "intensity" if setup.learn else None,
+        setup.from_bar,
+    )
+    with (
+        _opened(setup.ports, lambda: playing.wake() if playing else None) as ports,
+        speaker_or_none(setup.audition, setup.device) as speaker,
+    ):
+        playing = Playing(session, setup.server, _tell, speaker=speaker, keep_map=kept_in)
+        names = " and ".join(port.name for port in ports)
+        _tell(f"MIDI from {names}, {chosen.title}. Ctrl-C stops.")
+        if speaker is not None:
+            _tell(f"listening through {speaker.describe()}")
+        if setup.learn:
+            _tell("turn the knob that is to be the intensity")
+        await playing.run(ports, stop)
+
+
+@contextmanager
+def _opened(names: tuple[str, ...], wake: Callable[[], None]) -> Iterator[list[MidiPort]]:
+    """These MIDI inputs; without names one of our own that others connect to."""
+    from segue.bridge.cli.shorthand import bad
+    from segue.bridge.midi.port import MidiInputs, MidiPort
+
+    inputs, ports = MidiInputs(), list[MidiPort]()
     try:
-        session = LiveSession(
-            request,
-            chosen,
-            lambda: secrets.randbelow(MAX_SEED + 1),
-            "intensity" if setup.learn else None,
-            setup.from_bar,
-        )
-        with speaker_or_none(setup.audition, setup.device) as speaker:
-            playing = Playing(session, setup.server, _tell, speaker=speaker, keep_map=kept_in)
-            _tell(f"MIDI from {port.name}, {chosen.title}. Ctrl-C stops.")
-            if speaker is not None:
-                _tell(f"listening through {speaker.describe()}")
-            if setup.learn:
-                _tell("turn the knob that is to be the intensity")
-            await playing.run(port, stop)
+        for wanted in names or (None,):
+            ports.append(MidiPort(wanted, wake, inputs=inputs))
+            if ports[-1].name in [port.name for port in ports[:-1]]:
+                raise bad("--midi-port", f"{ports[-1].name} is given twice: name another one")
+        yield ports
     finally:
-        port.close()
+        for port in ports:
+            port.close()
+        inputs.close()
 
 
 def _map(setup: Setup) -> tuple[Any, Path | None]:

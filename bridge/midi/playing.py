@@ -1,10 +1,11 @@
-"""A live session at work: one event loop between a MIDI port, the server and a sound card."""
+"""A live session at work: one event loop between MIDI ports, the server and a sound card."""
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
 from pathlib import Path
 from typing import Protocol
@@ -78,6 +79,7 @@ class Playing:
     ) -> None:
         self._session, self._tell = session, tell
         self._speaker, self._keep_map, self._clock = speaker, keep_map, clock
+        self._lost: Counter[str] = Counter()  # messages of a port, that were told of
         self._accepted = ""  # the newest job that the server knows of
         self._client = ServerClient(url, self._on_event, self._open_ids)
         self._actions: asyncio.Queue[Ask | Withdraw] = asyncio.Queue(MAX_ACTIONS)
@@ -89,12 +91,12 @@ class Playing:
         with suppress(RuntimeError):  # the loop has ended meanwhile
             self._loop.call_soon_threadsafe(self._woken.set)
 
-    async def run(self, port: Port, stop: asyncio.Event) -> None:
-        """Play until `stop` is set."""
+    async def run(self, ports: Sequence[Port], stop: asyncio.Event) -> None:
+        """Play from these ports until `stop` is set."""
         try:
             self._do(self._session.begin())
             async with asyncio.TaskGroup() as group:
-                jobs = (self._listen(port), self._ask(), self._client.follow())
+                jobs = (self._listen(ports), self._ask(), self._client.follow())
                 tasks = [group.create_task(job) for job in jobs]
                 await stop.wait()
                 for task in tasks:
@@ -113,25 +115,30 @@ class Playing:
                 await self._client.cancel(job_id)
         await self._client.close()
 
-    async def _listen(self, port: Port) -> None:
-        lost = 0
+    async def _listen(self, ports: Sequence[Port]) -> None:
         while True:
             with suppress(TimeoutError):
                 async with asyncio.timeout(TICK_SECONDS):
                     await self._woken.wait()
             self._woken.clear()
-            for now, data in port.poll():
-                self._do(self._session.receive(port.name, data, now))
-            if port.lost > lost:
-                self._tell(f"{port.lost - lost} MIDI messages came too fast and were lost")
-                lost = port.lost
+            came = [(now, port.name, data) for port in ports for now, data in port.poll()]
+            for now, name, data in sorted(came, key=lambda each: each[0]):
+                self._do(self._session.receive(name, data, now))
             now = self._clock()
             self._do(self._session.tick(now))
-            if change := port.look(now):
-                self._tell(change)
-                if not port.connected:
-                    self._do(self._session.gone(port.name, now))
+            for port in ports:
+                self._look(port, now)
             self._keep_time(now)
+
+    def _look(self, port: Port, now: float) -> None:
+        """Whether it has come or gone, and has had room."""
+        if lost := port.lost - self._lost[port.name]:
+            self._lost[port.name] = port.lost
+            self._tell(f"{lost} MIDI messages of {port.name} came too fast and were lost")
+        if change := port.look(now):
+            self._tell(change)
+            if not port.connected:
+                self._do(self._session.gone(port.name, now))
 
     def _keep_time(self, now: float) -> None:
         if self._speaker is None:

@@ -48,6 +48,7 @@ class MidiInputs:
         # Of rtmidi's errors some are an OSError, others a ValueError or RuntimeError.
         self._problems = OSError, self._rtmidi.RtMidiError
         self._lists: dict[str, Any] = {}
+        self._open: list[Any] = []
         self._jack: JackWatch | None = None
         for name, api in _systems(self._rtmidi, only).items():
             with suppress(*self._problems):  # this system is not there
@@ -65,6 +66,13 @@ class MidiInputs:
         for system in list(self._lists):
             self._leave(system)
 
+    def let_go(self, port: Any) -> None:
+        """Close an open port. Without `delete` its client stays, and the next gets another name."""
+        self._open.remove(port)
+        port.cancel_callback()
+        port.close_port()
+        port.delete()
+
     def ended(self, port: Any) -> bool:
         """Whether the system of an open port has ended; the port itself just stays silent."""
         return self._jack_gone and port.get_current_api() == self._rtmidi.API_UNIX_JACK
@@ -72,8 +80,8 @@ class MidiInputs:
     def open(self, wanted: str, callback: Callable[[Any, Any], None]) -> tuple[Any, str]:
         """The open port whose name is `wanted`, else the first that holds it; and its name.
 
-        A JACK that has ended is looked for again; its port must be closed before. Raises
-        SegueError with the names there are.
+        A JACK that has ended is looked for again, once all its ports are closed. Raises SegueError
+        with the names there are.
         """
         self._rejoin()
         for fits in (lambda name: name == wanted, lambda name: wanted.lower() in name.lower()):
@@ -107,7 +115,7 @@ class MidiInputs:
         return found
 
     def _rejoin(self) -> None:
-        if self._jack_gone:
+        if self._jack_gone and not any(self.ended(port) for port in self._open):
             self._leave(JACK)
             with suppress(*self._problems):  # not yet
                 self._lists[JACK] = self._list(self._rtmidi.API_UNIX_JACK)
@@ -130,29 +138,24 @@ class MidiInputs:
         api, midi = getattr(self._rtmidi, f"API_{system}"), None
         try:
             midi = self._rtmidi.MidiIn(api, name=CLIENT)
+            self._open.append(midi)
             midi.ignore_types(sysex=False, timing=False, active_sense=True)
             midi.set_callback(callback)
             midi.open_virtual_port(port) if isinstance(port, str) else midi.open_port(port)
         except self._problems as error:
-            _let_go(midi)
+            if midi is not None:
+                self.let_go(midi)
             text = f"--midi-port: {port!r} cannot be opened ({error}): is it in use?"
             raise SegueError(Code.UNSUPPORTED, text) from error
         return midi
-
-
-def _let_go(midi: Any) -> None:
-    """Without `delete` its client stays, and the next one gets another name."""
-    if midi is not None:
-        midi.cancel_callback()
-        midi.close_port()
-        midi.delete()
 
 
 class MidiPort:
     """One input, opened again when it was unplugged, or its JACK ended, and comes back.
 
     `wanted` is a name or a part of one; None makes a port of our own that others connect to.
-    `wake` is called from MIDI's thread for each message; `poll` takes them in any other.
+    Ports that are open together share their `inputs`; who gives them closes them. `wake` is
+    called from MIDI's thread for each message; `poll` takes them in any other.
     """
 
     def __init__(
@@ -161,19 +164,20 @@ class MidiPort:
         wake: Callable[[], None] = lambda: None,
         *,
         only: str | None = None,
+        inputs: MidiInputs | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.lost = 0  # messages for which there was no room
         self._wanted, self._wake, self._clock = wanted, wake, clock
         self._waiting: deque[tuple[float, bytes]] = deque()
         self._looked = clock()
-        self._inputs = MidiInputs(only)
+        self._shared, self._inputs = inputs is not None, inputs or MidiInputs(only)
         self._midi: Any = None
         self.name = f"{CLIENT}:{CLIENT}"
         try:
             self._open()
         except SegueError:
-            self._inputs.close()
+            self.close()
             raise
 
     @property
@@ -204,7 +208,8 @@ class MidiPort:
     def close(self) -> None:
         """Close the port and forget what waits."""
         self._close()
-        self._inputs.close()
+        if not self._shared:
+            self._inputs.close()
         self._waiting.clear()
 
     def _open(self) -> None:
@@ -219,8 +224,9 @@ class MidiPort:
         return self._wanted is None or self.name in self._inputs.names()
 
     def _close(self) -> None:
-        _let_go(self._midi)
-        self._midi = None
+        if self._midi is not None:
+            self._inputs.let_go(self._midi)
+            self._midi = None
 
     def _arrived(self, message: tuple[list[int], float], data: object) -> None:
         """In MIDI's own thread: the time, a copy, and nothing that waits."""
