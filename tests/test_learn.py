@@ -14,7 +14,7 @@ from segue.bridge.midi.controller_map import (
     map_names,
     save_map,
 )
-from segue.bridge.midi.events import ControlChange, Event, NoteOn, PitchBend
+from segue.bridge.midi.events import ChannelPressure, ControlChange, Event, NoteOn, PitchBend
 from segue.bridge.midi.learn import FAR, MAX_SOURCES, SOON_SECONDS, Learner
 from segue.presets.vocabulary import SegueError
 
@@ -77,6 +77,29 @@ def test_a_bend_is_learned() -> None:
     found = learned((0.0, PitchBend(0, 0)), (0.1, PitchBend(0, 4000)))
     assert [(b.kind, b.channel, b.number) for b in found] == [("bend", 1, 0)]
     assert found[0].fits("Keys", Source(0, "bend", 0, 14))
+
+
+def test_a_pressure_is_learned() -> None:
+    """Of a keyboard whose keys share it."""
+    (bound,) = learned((0.0, ChannelPressure(2, 0)), (0.1, ChannelPressure(2, 90)))
+    assert (bound.kind, bound.channel, bound.number) == ("pressure", 3, 0)
+    assert bound.fits("Keys", Source(2, "pressure", 0, 7))
+
+
+def test_an_mpe_zone_is_learned() -> None:
+    """Not the channel of the note that is pressed, nor its bend or timbre, which come first."""
+    setup = [ControlChange(0, 101, 0), ControlChange(0, 100, 6), ControlChange(0, 6, 15)]
+    loud = [NoteOn(1, 60, 9), ChannelPressure(1, 100)]
+    note = [NoteOn(4, 64, 9), PitchBend(4, 0), PitchBend(4, 4000), ControlChange(4, 74, 0)]
+    note += [ControlChange(4, 74, 90), ChannelPressure(4, 0), ChannelPressure(4, 90)]
+    events: list[Event] = [*setup, *loud[:1], *note]
+    (bound,) = learned(*((i * 0.01, event) for i, event in enumerate(events)))
+    assert (bound.kind, bound.channel, bound.number, bound.bits) == ("zone", 1, 0, 7)
+    assert bound.fits("Keys", Source(0, "zone", 0, 7))
+    events = [*setup, *loud, *note]  # another note is pressed harder all the time
+    assert {bound.kind for bound in learned(*((i * 0.01, e) for i, e in enumerate(events)))} == {
+        "zone"
+    }
 
 
 def test_a_learner_watches_so_many_sources_and_no_more() -> None:

@@ -120,7 +120,35 @@ def test_mpe_pressure_and_timbre_belong_to_the_note() -> None:
         NoteShaped(1, 60, "timbre", 1.0),
     ]
     after = gestures(*zone(0, 3), NoteOn(1, 60, 1), NoteOff(1, 60, 1), Pressure(1, 127))
-    assert after == [Moved(Source(1, "pressure", 0, 7), 1.0)]
+    assert after[-1] == Moved(Source(1, "pressure", 0, 7), 1.0)
+    assert {type(gesture) for gesture in after} == {Moved}
+
+
+def zone_moves(*events: Event) -> list[float]:
+    """Where the lower zone's pressure stands, each time it is told."""
+    return [
+        gesture.value
+        for gesture in gestures(*zone(0, 15), *events)
+        if isinstance(gesture, Moved) and gesture.source == Source(0, "zone", 0, 7)
+    ]
+
+
+def test_the_hardest_pressed_note_is_the_zones() -> None:
+    """Of those that sound, on whatever member channel; 0 when none does."""
+    notes = [NoteOn(1, 60, 9), Pressure(1, 127), NoteOn(4, 64, 9), Pressure(4, 63)]
+    assert zone_moves(*notes) == [0, 1, 1, 1]
+    assert zone_moves(*notes, NoteOff(1, 60, 9)) == [0, 1, 1, 1, 63 / 127]
+    assert zone_moves(*notes, NoteOff(1, 60, 9), NoteOff(4, 64, 9))[-2:] == [63 / 127, 0]
+
+
+def test_no_zone_without_one() -> None:
+    """Nor of the manager's own pressure, or that of a channel outside."""
+    played: list[Event] = [NoteOn(1, 60, 9), Pressure(1, 9), NoteOff(1, 60, 9)]
+    moved = [gesture for gesture in gestures(*played) if isinstance(gesture, Moved)]
+    assert moved == [Moved(Source(1, "pressure", 0, 7), 9 / 127)]
+    assert zone_moves(NoteOn(0, 60, 9), Pressure(0, 9)) == []
+    outside = gestures(*zone(0, 3), Pressure(5, 9))
+    assert outside == [Moved(Source(5, "pressure", 0, 7), 9 / 127)]
 
 
 def test_a_note_struck_on_a_bent_channel() -> None:

@@ -18,7 +18,7 @@ from segue.bridge.midi.events import (
     PolyPressure,
 )
 
-Kind = Literal["cc", "nrpn", "bend", "pressure", "poly"]
+Kind = Literal["cc", "nrpn", "bend", "pressure", "poly", "zone"]
 Bits = Literal[7, 14]
 
 PAIRED = 32  # controllers 0-31 have their low bits at 32-63
@@ -36,7 +36,11 @@ WIDEST = 0x3FFF
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """One thing that moves: a knob, wheel or pedal. `number` is 0 where there is only one."""
+    """One thing that moves: a knob, wheel or pedal. `number` is 0 where there is only one.
+
+    A `zone` is the pressure of all notes of an MPE zone, on its manager's channel: that of the
+    note that is pressed hardest, 0 when none sounds.
+    """
 
     channel: int
     kind: Kind
@@ -75,6 +79,7 @@ class _Channel:
     data: int = 0
     bend: float = 0.0  # -1 to 1
     semitones: float = BEND_SEMITONES
+    pressure: float = 0.0
     notes: dict[int, None] = field(default_factory=dict)  # at most 128
 
 
@@ -82,12 +87,15 @@ class Channels:
     """Turns single messages into gestures.
 
     A pair of controllers is two seven-bit sources and one of fourteen bits; who asks chooses.
-    The pair is known once its low bits follow its high ones, which set the low ones to 0.
+    The pair is known once its low bits follow its high ones, which set the low ones to 0. The
+    lower zone has so many `members` until the controller says how many.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, members: int = 0) -> None:
         self._channels: dict[int, _Channel] = defaultdict(_Channel)
         self._zones = {LOWER: 0, UPPER: 0}  # how many members each has
+        if members:
+            self._make_zone(LOWER, members)
 
     def receive(self, event: Event) -> list[Gesture]:
         """What an event moves; notes themselves only change which notes sound."""
@@ -96,13 +104,16 @@ class Channels:
                 return self._strike(channel, note)
             case NoteOff(channel, note):
                 self._channels[channel].notes.pop(note, None)
+                return self._zone_pressure(channel)
             case ControlChange(channel, number, value):
                 return self._controller(channel, number, value)
             case PitchBend(channel, value):
                 return self._bend(channel, value)
             case ChannelPressure(channel, value):
-                moved = Moved(Source(channel, "pressure", 0, 7), value / 127)
-                return [moved, *self._shaped(channel, "pressure", value / 127)]
+                pressure = self._channels[channel].pressure = value / 127
+                moved = Moved(Source(channel, "pressure", 0, 7), pressure)
+                shaped = self._shaped(channel, "pressure", pressure)
+                return [*self._zone_pressure(channel), moved, *shaped]
             case PolyPressure(channel, note, value):
                 moved = Moved(Source(channel, "poly", note, 7), value / 127)
                 return [moved, NoteShaped(channel, note, "pressure", value / 127)]
@@ -112,7 +123,17 @@ class Channels:
         """A note is struck on a channel that may be bent already."""
         self._channels[channel].notes[note] = None
         semitones = self._semitones(channel)
-        return [NoteShaped(channel, note, "bend", semitones)] if semitones else []
+        bent: list[Gesture] = [NoteShaped(channel, note, "bend", semitones)] if semitones else []
+        return [*self._zone_pressure(channel), *bent]
+
+    def _zone_pressure(self, channel: int) -> list[Gesture]:
+        """What a member channel's note or pressure does to its zone."""
+        manager = self._manager(channel)
+        if manager is None:
+            return []
+        members = (self._channels[each] for each in self._members(manager))
+        pressed = max((each.pressure for each in members if each.notes), default=0.0)
+        return [Moved(Source(manager, "zone", 0, 7), pressed)]
 
     def _controller(self, channel: int, number: int, value: int) -> list[Gesture]:
         state = self._channels[channel]

@@ -24,7 +24,8 @@ class Bound(Word):
 
     `intensity` follows where it stands; `record_melody`, `again` (another seed) and `stop`
     happen when it is pressed. Channels count from 1, as they do on the controller; without one,
-    any will do. `port` is a part of the port's name; without one, any will do.
+    any will do; a `zone`'s is 1 (the lower one) or 16. `port` is a part of the port's name;
+    without one, any will do.
     """
 
     target: Target

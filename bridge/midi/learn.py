@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict, deque
 
-from segue.bridge.midi.channels import PAIRED, Moved, Source
+from segue.bridge.midi.channels import LOWER, PAIRED, TIMBRE, UPPER, Moved, Source
 from segue.bridge.midi.controller_map import WIDE_KINDS, Bound, Target
 
 FAR = 0.125  # of its way
@@ -31,7 +31,8 @@ class Learner:
         while now - moves[0][0] > SOON_SECONDS:
             moves.popleft()
         values = [value for _, value in moves]
-        if max(values) - min(values) <= FAR or self._is_low_half(key):
+        near = max(values) - min(values) <= FAR
+        if near or self._is_low_half(key) or self._is_of_one_note(key):
             return None
         return self._bound(port, moved.source)
 
@@ -42,6 +43,15 @@ class Learner:
             source.kind == "cc"
             and source.number >= PAIRED
             and (port, Source(source.channel, "cc", source.number - PAIRED, 14)) in self._moves
+        )
+
+    def _is_of_one_note(self, key: tuple[str, Source]) -> bool:
+        """In an MPE zone each note has a channel, and another one the next time."""
+        port, source = key
+        return (
+            (source.kind in ("pressure", "bend") or (source.kind, source.number) == ("cc", TIMBRE))
+            and source.channel not in (LOWER, UPPER)
+            and any((port, Source(m, "zone", 0, 7)) in self._moves for m in (LOWER, UPPER))
         )
 
     def _bound(self, port: str, source: Source) -> Bound:
