@@ -11,6 +11,7 @@ from segue.bridge.midi.codec import encode
 from segue.bridge.midi.controller_map import Bound, ControllerMap, load_map
 from segue.bridge.midi.events import Event
 from segue.bridge.midi.live import Action, Ask, Hear, Learned, LiveSession, Say, Withdraw
+from segue.bridge.midi.recording import RESTED_SECONDS
 from segue.presets.controls import Intensity, Loop, Melody, Note
 from segue.presets.tempo import TempoMap
 from segue.presets.vocabulary import (
@@ -118,6 +119,46 @@ def test_a_knob_becomes_a_curve() -> None:
     assert (curve.scale, curve.unit) == ("share", "seconds")
     assert curve.points[0] == (0.0, 0.0)
     assert curve.points[-1] == (4.0, 1.0)
+
+
+def test_a_knob_that_rests_is_asked_for_at_once() -> None:
+    """With the curve so far, held to the end; the newest wins, and nothing is asked for twice."""
+    player = Player()
+    player.session.begin()
+    player.wheel(10.0, 0)
+    player.wheel(10.5, 127)
+    assert player.at(10.5 + 0.9 * RESTED_SECONDS) == []
+    found = player.at(10.5 + 1.1 * RESTED_SECONDS)
+    assert found[0] == Withdraw("play-1")
+    (curve,) = [c for c in asked(found).controls if isinstance(c, Intensity)]
+    assert curve.points[0] == (0.0, 0.0)
+    assert curve.points[-2:] == ((0.5, 1.0), (4.0, 1.0))
+    player.wheel(12.0, 0)
+    newer = player.at(12.0 + 1.1 * RESTED_SECONDS)
+    assert newer[0] == Withdraw("play-2")
+    (curve,) = [c for c in asked(newer).controls if isinstance(c, Intensity)]
+    assert curve.points[-2:] == ((2.0, 0.0), (4.0, 0.0))
+    assert player.at(13.0) == []
+    assert player.at(20.0) == []
+
+
+def test_a_knob_that_moves_until_the_end() -> None:
+    """Is asked for then, with what came after it had rested."""
+    player = Player()
+    player.wheel(10.0, 0)
+    asked(player.at(11.0))
+    player.wheel(13.9, 127)
+    (curve,) = [c for c in asked(player.at(14.0)).controls if isinstance(c, Intensity)]
+    assert curve.points[-1] == (4.0, 1.0)
+
+
+def test_a_melody_waits_for_its_end() -> None:
+    """A knob that rests meanwhile is asked for without it."""
+    player = Player()
+    player.at(9.5, midi.NoteOn(0, 60, 9))
+    player.wheel(10.0, 64)
+    assert [c.kind for c in asked(player.at(11.0)).controls] == ["loop", "intensity"]
+    assert [c.kind for c in asked(player.at(13.5)).controls] == ["loop", "intensity", "melody"]
 
 
 def test_a_hand_that_has_not_stopped() -> None:
@@ -482,6 +523,24 @@ def test_a_song_that_stops_ends_its_take() -> None:
     after = clocks(player, 24, after)
     (melody,) = [c for c in asked(player.at(1.0, midi.Stop())).controls if isinstance(c, Melody)]
     assert melody.notes[0].length == pytest.approx(1, abs=0.05)
+
+
+@pytest.mark.parametrize("told", [True, False])
+def test_every_pressed_note_of_a_zone_counts(told: bool) -> None:
+    """Whatever its channel, whether the controller has said what its zone is or not."""
+    player = Player(BASE, load_map("mpe"))
+    if told:
+        for number, value in ((101, 0), (100, 6), (6, 15)):
+            player.at(0.0, midi.ControlChange(0, number, value))
+    for i, channel in enumerate((1, 2, 3, 4)):
+        player.at(10.0 + i, midi.NoteOn(channel, 60 + i, 90))
+        player.at(10.1 + i, midi.ChannelPressure(channel, 127 - i))
+        player.at(10.6 + i, midi.NoteOff(channel, 60 + i, 0))
+    found = player.at(15.0)
+    (curve,) = [c for c in asked(found).controls if isinstance(c, Intensity)]
+    points = {round(time, 3): level for time, level in curve.points}
+    assert [points[i + 0.1] for i in range(4)] == [(127 - i) / 127 for i in range(4)]
+    assert [points[i + 0.6] for i in range(4)] == [0.0] * 4
 
 
 def test_learning() -> None:

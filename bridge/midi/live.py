@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from pydantic import ValidationError
 
-from segue.bridge.midi.channels import Channels, Gesture, Moved, Source
+from segue.bridge.midi.channels import MEMBERS, Channels, Gesture, Moved, Source
 from segue.bridge.midi.codec import Decoder
 from segue.bridge.midi.controller_map import ControllerMap, Target
 from segue.bridge.midi.events import Event as MidiEvent
@@ -63,7 +63,7 @@ Action = Ask | Withdraw | Hear | Say | Learned
 
 
 class LiveSession:
-    """One phrase, made again whenever a take of it is over.
+    """One phrase, made again whenever a take of it is over, or a knob rests within one.
 
     All its jobs are of one slot, so each starts from the noise that the last one ended with.
     `base` says where and how long, `from_bar` where in a song that runs; `draw` gives seeds. A
@@ -82,7 +82,9 @@ class LiveSession:
         self._recording = Recording(base, from_bar)
         self._learner = Learner(learn) if learn else None
         self._decoders: dict[str, Decoder] = defaultdict(Decoder)
-        self._channels: dict[str, Channels] = defaultdict(Channels)
+        # A controller says what its zone is when it is switched on, which may be long ago.
+        members = MEMBERS if any(each.kind == "zone" for each in chosen.controls) else 0
+        self._channels: dict[str, Channels] = defaultdict(lambda: Channels(members))
         self._pressed: set[tuple[str, Source]] = set()
         self._asked = self._slots = 0
         self._newest = ""  # the job that is waited for; empty: none
@@ -109,7 +111,7 @@ class LiveSession:
         return self.tick(now)
 
     def tick(self, now: float) -> list[Action]:
-        """What time brings: takes end. Call it often, 20 times a second or so."""
+        """What time brings: takes end, knobs rest. Call it often, 20 times a second or so."""
         return self._order() if self._recording.tick(now) else []
 
     def handle(self, event: Event) -> list[Action]:

@@ -13,6 +13,7 @@ from segue.bridge.midi.takes import Plan, Stage, Take, What
 from segue.presets.tempo import TempoMap
 from segue.presets.vocabulary import Request
 
+RESTED_SECONDS = 0.3  # a knob that stands still for so long may be asked for
 OVERSHOT_SECONDS = 0.4  # after a take: a late last note, or a hand that has not stopped yet
 
 
@@ -64,10 +65,11 @@ class Recording:
 
     def __init__(self, base: Request, from_bar: int = 1) -> None:
         self.tempo = base.tempo
-        self.features: dict[What, dict[str, Any]] = {}  # what the takes that are over hold
+        self.features: dict[What, dict[str, Any]] = {}  # what was played, as it is asked for
         self._base, self._song = base, Song(base.tempo and base.tempo.changes[0].bpm)
         self._offset = base.tempo.seconds_of_bars(0.0, from_bar - 1) if base.tempo else 0.0
         self._takes: dict[What, _Timed] = {}
+        self._moved: float | None = None  # when a knob did last, if that is in no feature yet
         self._over: dict[What, float] = {}  # when the last take was, and what went on after it
 
     def arm_by_hand(self, what: What, now: float) -> None:
@@ -107,20 +109,31 @@ class Recording:
     def receive(self, event: Event | Gesture, now: float) -> None:
         """What is played."""
         self._arm_again(now)
+        if isinstance(event, Moved):
+            self._moved = now
         for what, timed in self._takes.items():
             if what == "melody" or isinstance(event, Moved):
                 timed.take.receive(event, timed.at(now))
 
     def tick(self, now: float) -> bool:
-        """Whether a take that holds something is over by now."""
-        over = False
+        """Whether there is something new to ask for: a take is over, or a knob in it rests."""
+        new = False
         for what, timed in list(self._takes.items()):
             timed.pass_time(now)
-            if timed.take.stage is Stage.DONE:
+            over = timed.take.stage is Stage.DONE
+            if over:
                 del self._takes[what]
                 self._over[what] = now
-                over |= self._keep(timed)
-        return over
+            if self._has_moved(over, now) if what == "intensity" else over:
+                new |= self._keep(timed)
+        return new
+
+    def _has_moved(self, over: bool, now: float) -> bool:
+        """Whether a knob has moved and rests, or its take is over; told once a movement."""
+        if self._moved is None or not (over or now - self._moved >= RESTED_SECONDS):
+            return False
+        self._moved = None
+        return True
 
     def song(self, now: float) -> float | None:
         """Where the song is, in seconds at the phrase's tempo from its first bar on, or None."""
