@@ -8,7 +8,7 @@ import pytest
 
 from segue.bridge.midi import events as midi
 from segue.bridge.midi.codec import encode
-from segue.bridge.midi.controller_map import Bound, ControllerMap, load_map
+from segue.bridge.midi.controller_map import Bound, ControllerMap, Target, load_map
 from segue.bridge.midi.events import Event
 from segue.bridge.midi.live import Action, Ask, Hear, Learned, LiveSession, Say, Withdraw
 from segue.bridge.midi.recording import RESTED_SECONDS
@@ -46,12 +46,11 @@ class Player:
         self,
         base: Request = BASE,
         chosen: ControllerMap = WHEEL,
-        learn: bool = False,
+        learn: Target | None = None,
         from_bar: int = 1,
     ) -> None:
         seeds: Iterator[int] = iter(range(100, 200))
-        target = "intensity" if learn else None
-        self.session = LiveSession(base, chosen, lambda: next(seeds), target, from_bar)  # type: ignore[arg-type]
+        self.session = LiveSession(base, chosen, lambda: next(seeds), learn, from_bar)
         self.port = "Keys"
 
     def at(self, now: float, *events: Event) -> list[Action]:
@@ -545,7 +544,7 @@ def test_every_pressed_note_of_a_zone_counts(told: bool) -> None:
 
 def test_learning() -> None:
     """The knob that moves becomes the intensity, and is used from then on."""
-    player = Player(BASE, WHEEL, learn=True)
+    player = Player(BASE, WHEEL, learn="intensity")
     player.at(0.0, midi.ControlChange(4, 20, 0))
     learned, said = player.at(0.1, midi.ControlChange(4, 20, 60))[:2]
     assert isinstance(learned, Learned)
@@ -557,3 +556,16 @@ def test_learning() -> None:
     player.at(30.0, midi.ControlChange(4, 20, 127))
     curves = [c for c in asked(player.at(34.0)).controls if isinstance(c, Intensity)]
     assert [curve.points[-1] for curve in curves] == [(4.0, 1.0)]
+
+
+def test_learning_a_button() -> None:
+    """It is what it was named, pressed from the next time on; the map's others keep their port."""
+    player = Player(BASE, load_map("nanokontrol2"), learn="again")
+    assert player.at(0.0, midi.ControlChange(0, 20, 127)) == []
+    learned, _ = player.at(0.1, midi.ControlChange(0, 20, 0))
+    assert isinstance(learned, Learned)
+    assert learned.map.controls[-1] == Bound(
+        target="again", kind="cc", port="Keys", channel=1, number=20
+    )
+    assert {each.port for each in learned.map.controls[:-1]} == {"nanoKONTROL2"}
+    assert asked(player.at(1.0, midi.ControlChange(0, 20, 127))).seed == 100

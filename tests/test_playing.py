@@ -21,7 +21,7 @@ import soundfile
 
 from segue.bridge.midi import events as midi
 from segue.bridge.midi.codec import encode
-from segue.bridge.midi.controller_map import Bound, ControllerMap, load_map
+from segue.bridge.midi.controller_map import Bound, ControllerMap, Target, load_map
 from segue.bridge.midi.events import Event
 from segue.bridge.midi.live import LiveSession
 from segue.bridge.midi.playing import Playing
@@ -90,8 +90,8 @@ class Bench:
         base = Request(
             id="play", region=region, new_seconds=4, tempo=tempo, seed=7, controls=(Loop(),)
         )
-        target = "intensity" if learn_to else None
-        self.session = LiveSession(base, WHEEL, lambda: 1, target)  # type: ignore[arg-type]
+        target: Target | None = "intensity" if learn_to else None
+        self.session = LiveSession(base, WHEEL, lambda: 1, target)
         self.playing = Playing(
             self.session,
             url,
@@ -504,6 +504,7 @@ def test_a_jack_that_ends_and_comes_back(
         (("--map", "launchpad"), "there are: mod-wheel"),
         (("--midi-port", "Moon"), "no MIDI input 'Moon'; there are: daw:out"),
         (("--audition", "--device", "Moon"), "--device: no output 'Moon'"),
+        (("--learn", "volume"), "--learn: there is no 'volume'; choose one of intensity, "),
         (("--from-bar", "3"), "--from-bar: bars need a tempo"),
     ],
 )

@@ -16,6 +16,7 @@ import typer
 from segue.presets.vocabulary import MAX_SEED, Request
 
 if TYPE_CHECKING:
+    from segue.bridge.midi.controller_map import Target
     from segue.bridge.midi.port import MidiPort
 
 WHERE, CONTROLLER, SOUND = "What is made", "The controller", "Listening"
@@ -59,9 +60,13 @@ MapName = Annotated[
     str, _option(CONTROLLER, "Which knob does what: a name, or a TOML file.", "--map")
 ]
 Learn = Annotated[
-    bool,
+    str | None,
     _option(
-        CONTROLLER, "The first knob you turn is the intensity; kept in --map's file.", "--learn"
+        CONTROLLER,
+        "The first control you move is the intensity, record_melody, again or stop, whichever"
+        " you name; kept in --map's file.",
+        "--learn",
+        metavar="NAME",
     ),
 ]
 Listen = Annotated[bool, _option(SOUND, "Play the newest clip in a loop.", "--audition")]
@@ -75,7 +80,7 @@ class Setup:
 
     ports: tuple[str, ...]
     map: str
-    learn: bool
+    learn: Target | None
     from_bar: int
     audition: bool
     device: str | None
@@ -100,7 +105,7 @@ def register(app: typer.Typer, default_server: str) -> None:
         seed: Seed = None,
         midi_port: PortNames = None,
         controllers: MapName = MAP,
-        learn: Learn = False,
+        learn: Learn = None,
         audition: Listen = False,
         device: Device = None,
         server: Server = default_server,
@@ -120,7 +125,7 @@ def register(app: typer.Typer, default_server: str) -> None:
             at=at, text=text, preset=preset, iterations=iterations, seed=seed,
         )  # fmt: skip
         setup = Setup(
-            ports=tuple(midi_port or ()), map=controllers, learn=learn, from_bar=from_bar,
+            ports=tuple(midi_port or ()), map=controllers, learn=_target(learn), from_bar=from_bar,
             audition=audition, device=device, server=server,
         )  # fmt: skip
         run_play(request_of(order), setup)
@@ -147,7 +152,7 @@ async def _play(request: Request, setup: Setup) -> None:
         request,
         chosen,
         lambda: secrets.randbelow(MAX_SEED + 1),
-        "intensity" if setup.learn else None,
+        setup.learn,
         setup.from_bar,
     )
     with (
@@ -160,7 +165,7 @@ async def _play(request: Request, setup: Setup) -> None:
         if speaker is not None:
             _tell(f"listening through {speaker.describe()}")
         if setup.learn:
-            _tell("turn the knob that is to be the intensity")
+            _tell(f"move the control that is to be: {setup.learn}")
         await playing.run(ports, stop)
 
 
@@ -181,6 +186,18 @@ def _opened(names: tuple[str, ...], wake: Callable[[], None]) -> Iterator[list[M
         for port in ports:
             port.close()
         inputs.close()
+
+
+def _target(name: str | None) -> Target | None:
+    from segue.bridge.cli.shorthand import bad
+    from segue.bridge.midi.controller_map import TARGETS
+
+    if name is None:
+        return None
+    found = next((target for target in TARGETS if target == name), None)
+    if found is None:
+        raise bad("--learn", f"there is no {name!r}; choose one of {', '.join(TARGETS)}")
+    return found
 
 
 def _map(setup: Setup) -> tuple[Any, Path | None]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import tomllib
 from importlib.resources import as_file
 from pathlib import Path
-from typing import Literal, Self
+from typing import Literal, Self, get_args
 
 from pydantic import Field, ValidationError, model_validator
 
@@ -14,6 +14,7 @@ from segue.presets.library import SHIPPED, sentence
 from segue.presets.vocabulary import Code, SegueError, Word
 
 Target = Literal["intensity", "record_melody", "again", "stop"]
+TARGETS: tuple[Target, ...] = get_args(Target)
 CONTROLLERS = SHIPPED / "controllers"
 MAX_CONTROLS = 64
 WIDE_KINDS = ("bend", "nrpn")  # which have fourteen bits, and no others

@@ -174,7 +174,11 @@ class LiveSession:
         if bound is None:
             return []
         self._learner = None
-        others = (c for c in self._map.controls if c.target != bound.target)
+        others = (
+            each.model_copy(update={"port": each.port or self._map.port})
+            for each in self._map.controls
+            if each.target != bound.target
+        )
         fields = {"controls": (*others, bound), "port": None}
         self._map = self._map.model_copy(update=fields)
         text = f"learned {bound.target}: {bound.kind} {bound.number} of channel {bound.channel}"
