@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import ast
 import builtins
-from collections.abc import Iterator
+import inspect
+import sys
+import textwrap
+import threading
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import FrameType, SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -95,6 +101,69 @@ def test_a_song_that_starts_anew_takes_the_loop_along() -> None:
     assert filled_at(looping, 0, 20) == [*range(1, 21)]
     assert filled_at(looping, 25, 5) == [*range(21, 26)]  # 5 frames late: until the round is over
     assert filled_at(looping, 0, 3) == [1, 2, 3]
+
+
+def called(function: Callable[[], object]) -> set[str]:
+    """What a function calls that is written in C, by name."""
+    names: set[str] = set()
+
+    def watch(frame: FrameType, event: str, what: Any) -> None:
+        if event == "c_call":
+            names.add(what.__qualname__)
+
+    sys.setprofile(watch)
+    try:
+        function()
+    finally:
+        sys.setprofile(None)
+    return names - {"setprofile"}
+
+
+def test_the_callback_neither_locks_nor_waits() -> None:
+    """Silent, in a round, at a newer clip, in a song: it counts, copies, and looks at a queue."""
+    looping, audition = Looping(rate=100), Audition.__new__(Audition)
+    block = np.zeros((25, 1), np.float32)
+    looping.fill(block)
+    looping.offer(ramp(40))
+
+    def played() -> None:
+        for song in (None, None, 0, 35, 70, -20):
+            looping.fill(block, song)
+
+    audition.looping, audition.rate, audition._song = looping, 100, (1.0, 2.0)
+    audition._stream = SimpleNamespace(latency=0.01)
+    counting = {"len", "min", "abs"}
+    found = called(lambda: looping.fill(block)) | called(played)
+    looping.offer(ramp(30))
+    found |= called(played)
+    assert found <= counting | {"SimpleQueue.get_nowait"}
+    assert "SimpleQueue.get_nowait" in found
+    assert called(lambda: audition._fill(block, 25, None, None)) <= found | {"round", "monotonic"}
+    for source in (inspect.getsource(Looping), inspect.getsource(Audition._fill)):
+        tree = ast.parse(textwrap.dedent(source))
+        assert not any(isinstance(node, ast.With) for node in ast.walk(tree))  # nor a `with lock`
+
+
+def test_the_callback_is_in_time_while_a_clip_is_offered() -> None:
+    """A thousand periods beside a thread that offers clip after clip: all are filled."""
+    looping, stop = Looping(), threading.Event()
+    clips = [ramp(1000, 1 + 1000 * i) for i in range(3)]
+
+    def offer() -> None:
+        while not stop.is_set():
+            looping.offer(clips[looping.rounds % 3])
+
+    thread = threading.Thread(target=offer)
+    thread.start()
+    try:
+        until(lambda: looping._newest.qsize() > 0, "no clip was offered")
+        heard = filled(looping, *[PERIOD] * 1000)
+    finally:
+        stop.set()
+        thread.join()
+    assert len(heard) == 1000 * PERIOD
+    for start in range(0, len(heard) - 999, 1000):  # whole clips, one after the other
+        assert heard[start : start + 1000] == [heard[start] + i for i in range(1000)]
 
 
 def test_a_clip_fits_the_device(tmp_path: Path) -> None:
