@@ -89,8 +89,13 @@ def test_a_pressure_is_learned() -> None:
 def test_an_mpe_zone_is_learned() -> None:
     """Not the channel of the note that is pressed, nor its bend or timbre, which come first."""
     setup = [ControlChange(0, 101, 0), ControlChange(0, 100, 6), ControlChange(0, 6, 15)]
-    loud = [NoteOn(1, 60, 9), ChannelPressure(1, 100)]
-    note = [NoteOn(4, 64, 9), PitchBend(4, 0), PitchBend(4, 4000), ControlChange(4, 74, 0)]
+    loud: list[Event] = [NoteOn(1, 60, 9), ChannelPressure(1, 100)]
+    note: list[Event] = [
+        NoteOn(4, 64, 9),
+        PitchBend(4, 0),
+        PitchBend(4, 4000),
+        ControlChange(4, 74, 0),
+    ]
     note += [ControlChange(4, 74, 90), ChannelPressure(4, 0), ChannelPressure(4, 90)]
     events: list[Event] = [*setup, *loud[:1], *note]
     (bound,) = learned(*((i * 0.01, event) for i, event in enumerate(events)))

@@ -420,7 +420,8 @@ def test_a_song_of_unknown_tempo_begins_an_armed_melody() -> None:
     clocks(player, 12, 10.0)
     player.at(10.3, midi.NoteOn(0, 60, 9))
     (melody,) = [c for c in asked(player.at(14.0)).controls if isinstance(c, Melody)]
-    assert (melody.unit, melody.notes[0].start) == ("seconds", pytest.approx(0.3))
+    assert melody.unit == "seconds"
+    assert melody.notes[0].start == pytest.approx(0.3)
 
 
 @pytest.mark.parametrize("located", [True, False])

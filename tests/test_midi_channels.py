@@ -135,7 +135,7 @@ def zone_moves(*events: Event) -> list[float]:
 
 def test_the_hardest_pressed_note_is_the_zones() -> None:
     """Of those that sound, on whatever member channel; 0 when none does."""
-    notes = [NoteOn(1, 60, 9), Pressure(1, 127), NoteOn(4, 64, 9), Pressure(4, 63)]
+    notes: list[Event] = [NoteOn(1, 60, 9), Pressure(1, 127), NoteOn(4, 64, 9), Pressure(4, 63)]
     assert zone_moves(*notes) == [0, 1, 1, 1]
     assert zone_moves(*notes, NoteOff(1, 60, 9)) == [0, 1, 1, 1, 63 / 127]
     assert zone_moves(*notes, NoteOff(1, 60, 9), NoteOff(4, 64, 9))[-2:] == [63 / 127, 0]

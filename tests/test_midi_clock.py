@@ -144,8 +144,8 @@ def place(song: Song, now: float) -> float:
 def test_a_song_position_in_clocks_is_seen(sent: int, said: float | None) -> None:
     """Where MTC runs beside it: 96, as Ardour 7 says at beat 4, and 16, as MIDI 1.0 has it."""
     song = Song(said)
-    for event in (SongPosition(sent), Continue()):
-        song.receive("clock", event, 0.0)
+    song.receive("clock", SongPosition(sent), 0.0)
+    song.receive("clock", Continue(), 0.0)
     song.receive("code", full_frame(0, 0, 2, 0, 3), 0.0)
     played: list[tuple[float, str, Event]] = [(i / 48, "clock", Clock()) for i in range(49)]
     for i in range(120):

@@ -388,6 +388,7 @@ def test_notes_from_one_port_and_the_clock_from_another(daw: Any, tmp_path: Path
     keys.open_virtual_port("out")
     options = ("--midi-port", "keys:out", "--midi-port", "daw:out", "--bars", "1", "--bpm", "120")
     beat = [midi.Clock()] * 24
+    song: list[Event] = [midi.Start(), *beat, midi.NoteOn(0, 60, 99), *beat, midi.Stop()]
     try:
         with (
             serving(tmp_path / "data", engine) as url,
@@ -395,7 +396,7 @@ def test_notes_from_one_port_and_the_clock_from_another(daw: Any, tmp_path: Path
         ):
             assert "MIDI from keys:out and daw:out, " in command.says("MIDI")
             command.says("-1: made in")
-            for event in (midi.Start(), *beat, midi.NoteOn(0, 60, 99), *beat, midi.Stop()):
+            for event in song:
                 port = keys if isinstance(event, midi.NoteOn) else daw
                 port.send_message(encode(event))
                 time.sleep(1 / 48)

@@ -112,7 +112,7 @@ def register(app: typer.Typer, default_server: str) -> None:
     ) -> None:
         """Steer new music from a MIDI controller while a loop of it plays.
 
-        Play a melody or turn a knob for as long as the new music is: it is made again, going on
+        Play a melody for as long as the new music is, or turn a knob: it is made again, going on
         from what there is, and the newest clip wins. Needs `segue up` or `segue serve`.
         """
         from segue.bridge.cli.order import Order, request_of

@@ -66,7 +66,7 @@ class Recording:
     def __init__(self, base: Request, from_bar: int = 1) -> None:
         self.tempo = base.tempo
         self.features: dict[What, dict[str, Any]] = {}  # what was played, as it is asked for
-        self._base, self._song = base, Song(base.tempo and base.tempo.changes[0].bpm)
+        self._base, self._song = base, Song(base.tempo.changes[0].bpm if base.tempo else None)
         self._offset = base.tempo.seconds_of_bars(0.0, from_bar - 1) if base.tempo else 0.0
         self._takes: dict[What, _Timed] = {}
         self._moved: float | None = None  # when a knob did last, if that is in no feature yet
