@@ -78,7 +78,8 @@ jack:
 
 # DAWs and a screen that is none: the tests of their scripts run in the real ones.
 daws:
-	@if ! { command -v ardour7-lua && command -v audacity && command -v Xvfb; } >/dev/null \
+	@if ! { command -v ardour7-lua && command -v audacity && command -v Xvfb \
+		&& ldconfig -p | grep -q libXtst.so.6; } >/dev/null \
 		&& [ -f /etc/debian_version ] && [ "$$(id -u)" = 0 ]; then \
 		export DEBIAN_FRONTEND=noninteractive; \
 		get="timeout 400 apt-get install -qq -y --no-install-recommends"; \
@@ -86,8 +87,9 @@ daws:
 		$$get >/dev/null 2>&1 \
 		|| { timeout 120 apt-get update -qq && $$get; } >/dev/null 2>&1 || true; \
 	fi
-	@{ command -v ardour7-lua && command -v audacity && command -v Xvfb; } >/dev/null || \
-		echo "ardour, audacity or xvfb is missing: tests in the real DAWs will be skipped"
+	@{ command -v ardour7-lua && command -v audacity && command -v Xvfb \
+		&& ldconfig -p | grep -q libXtst.so.6; } >/dev/null || \
+		echo "ardour, audacity, xvfb or libxtst6 is missing: tests in the real DAWs will be skipped"
 
 clean:
 	rm -rf $(VENV) .types .mypy_cache .pytest_cache .ruff_cache build dist demo-out *.egg-info
