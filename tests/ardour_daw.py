@@ -245,7 +245,7 @@ def _end(child: subprocess.Popen[bytes]) -> None:
 def _with_driver(registry: str, folder: Path) -> str:
     """The registered scripts and a hook that runs the test's Lua."""
     assert set(str(folder)) - set('"\\') == set(str(folder))
-    source = json.dumps(DRIVER.replace("FOLDER", str(folder)))
+    source = quoted(DRIVER.replace("FOLDER", str(folder)))
     state = f's = {{}} s["n"] = "driver" s["a"] = {{}} s["s"] = "x" s["f"] = {source} '
     signals = re.search(r'signals="\d+"', registry)
     assert signals

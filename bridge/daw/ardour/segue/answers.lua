@@ -15,7 +15,7 @@ end
 
 local READERS = {
 	["/spool/waiting"] = function (known, _, text) known.waiting = text end,
-	["/segue/job/accepted"] = function (known) known.accepted, known.waiting = true, nil end,
+	["/segue/job/accepted"] = function (known) known.waiting = nil end,
 	["/segue/job/progress"] = function (known, _, fraction, stage)
 		known.fraction, known.stage, known.waiting = fraction, stage, nil
 	end,

@@ -70,11 +70,11 @@ local function levels_of (track)
 	return { track:trim_control (), track:gain_control () }
 end
 
--- The factor by which trim and fader change what a track plays: now, or at a sample if automated.
+-- The factor by which trim and fader change what a track plays at a sample.
 function curves.level (track, sample)
 	local level = 1
 	for _, control in ipairs (levels_of (track)) do
-		level = level * (sample and follows (control) and control:alist ():eval (at (sample))
+		level = level * (follows (control) and control:alist ():eval (at (sample))
 			or control:get_value ())
 	end
 	return level
@@ -93,16 +93,24 @@ local function within (value, low, high)
 	return math.max (low, math.min (high, value))
 end
 
--- (seconds, dB) where trim or fader are automated, else nil; 0 dB is the region's level.
-function curves.gain (track, from, to)
+-- (seconds, dB) where trim or fader are automated, else nil; and the level that is 0 dB: `level`,
+-- that of the region, unless the curve rises so far above it that its top could not be said.
+function curves.gain (track, from, to, level)
 	if not follows (track:trim_control ()) and not follows (track:gain_control ()) then
 		return nil
 	end
-	return sampled (from, to, function (sample)
-		local level = curves.level (track, sample)
-		local db = level > 0 and 20 * math.log (level, 10) or LOWEST_DB
-		return within (db, LOWEST_DB, HIGHEST_DB)
+	local rows = sampled (from, to, function (sample)
+		return curves.level (track, sample)
 	end)
+	level = math.max (level, 10 ^ (LOWEST_DB / 20))
+	for _, row in ipairs (rows) do
+		level = math.max (level, row[2] / 10 ^ (HIGHEST_DB / 20))
+	end
+	for _, row in ipairs (rows) do
+		local db = row[2] > 0 and 20 * math.log (row[2] / level, 10) or LOWEST_DB
+		row[2] = within (db, LOWEST_DB, HIGHEST_DB)
+	end
+	return rows, level
 end
 
 -- Whether the curve of a lane is one of shares: trim and fader have decibels, a switch neither.

@@ -6,21 +6,17 @@ local need = ...
 local answers, journal, notices = need ("answers"), need ("journal"), need ("notices")
 local place, spool = need ("place"), need ("spool")
 
-local PATIENCE_SECONDS = 5
-
 local shown = {} -- id: the text of its range, and where that is
 local late -- ids of orders from before this session was opened
 local busy, complaint = false, nil
 
 local function text_of (order, known)
-	if known.waiting then
-		return known.waiting
-	elseif known.fraction then
+	if not spool.attended (order.id) then
+		return "nobody answers: start `segue up`, or start it anew; this waits"
+	elseif known.fraction and not known.waiting then
 		return ("%d %% %s"):format (math.floor (100 * known.fraction), known.stage)
-	elseif known.accepted or os.time () - order.time < PATIENCE_SECONDS then
-		return "waiting"
 	end
-	return "start `segue up`"
+	return known.waiting or "waiting"
 end
 
 local function show (order, known)

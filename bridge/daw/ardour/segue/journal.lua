@@ -6,14 +6,14 @@ local need = ...
 local spool = need ("spool")
 local journal = {}
 
-local TAGS = "ssshdhhhhhd"
+local TAGS = "ssshdhhhhdsshh"
 local NAMES = {
 	"id", "kind", "region", -- the region's name
 	"position", "length", -- of the piece that was sent: sample of the timeline, seconds
 	"from", "to", -- samples of the timeline where music will be
 	"inputs", "outputs", -- of its track
-	"time", -- when it was ordered, in seconds
 	"fader", -- of its track, as a factor
+	"track_id", "region_id", "origin", "last", -- see anchor.lua
 }
 
 local function path ()
@@ -27,7 +27,7 @@ function journal.read ()
 	end
 	for line in file:lines () do
 		local _, values = spool.parse (line)
-		local order = {}
+		local order = { line = line }
 		for i, name in ipairs (NAMES) do
 			order[name] = values[i]
 		end
@@ -55,7 +55,7 @@ function journal.remove (id)
 	local left = {}
 	for _, order in ipairs (journal.read ()) do
 		if order.id ~= id then
-			left[#left + 1] = line (order)
+			left[#left + 1] = order.line .. "\n"
 		end
 	end
 	if #left == 0 then

@@ -4,9 +4,10 @@
 local need = ...
 local selected, curves, spool = need ("selection"), need ("curves"), need ("spool")
 local journal, notices, settings = need ("journal"), need ("notices"), need ("settings")
-local heard = need ("heard")
+local heard, anchor = need ("heard"), need ("anchor")
 
-local MOST_SECONDS = 30 -- of the region, on each side of the new music
+local AROUND_SECONDS = 30 -- of the region, on each side of the new music
+local MOST_SECONDS = 600 -- that Segue takes
 local ROWS_A_LINE = 64
 
 local function add_rows (lines, id, what, rows, scale, first_beat)
@@ -28,7 +29,7 @@ end
 local function stretches (kind, region, range, rate)
 	local first = region:position ():samples ()
 	local last = first + region:length ():samples ()
-	local around = MOST_SECONDS * rate
+	local around = AROUND_SECONDS * rate
 	if kind == "vary" then
 		return first, last, first, last
 	elseif kind == "continue" then
@@ -56,14 +57,16 @@ local function add_intensity (lines, order, track, lane)
 	if lane and order.kind ~= "vary" then
 		local shares = curves.share (lane, order.from, order.to)
 		add_rows (lines, order.id, "intensity", shares, "share")
-		order.fader = curves.level (track, order.from)
 		print ("Segue: along the curve of " .. lane.control:name ())
 		return
 	end
-	local gains = order.kind == "continue" and curves.gain (track, order.from, order.to)
+	if order.kind ~= "continue" then
+		return -- the clip has more of the region in it, which follows no curve
+	end
+	local gains, level = curves.gain (track, order.from, order.to, order.fader)
 	if gains then
 		add_rows (lines, order.id, "intensity", gains, "db")
-		order.fader = 1 -- the music itself follows trim and fader
+		order.fader = level
 	end
 end
 
@@ -90,12 +93,17 @@ local function order (kind)
 	local region, track, range, lane = selected ()
 	local rate = Session:nominal_sample_rate ()
 	local first, last, from, to = stretches (kind, region, range, rate)
+	if last - first > MOST_SECONDS * rate then
+		error ("too long: split the region, or select less; ten minutes are the most", 0)
+	end
+	local beside = kind == "continue" and last - 1 or from -- of the region, what is to go on
 	local new = {
 		id = new_id (), kind = kind, region = region:name (),
 		position = first, length = (last - first) / rate, from = from, to = to,
 		inputs = track:n_inputs ():n_audio (), outputs = track:n_outputs ():n_audio (),
-		time = os.time (), fader = curves.level (track),
+		fader = curves.level (track, beside),
 	}
+	new.track_id, new.region_id, new.origin, new.last = anchor.of (region, track)
 	local channels = region:to_audioregion ():n_channels ()
 	local path = heard (new.id .. ".wav", track, channels, first, last)
 	spool.write (new.id .. ".order", lines_of (new, path, track, lane, rate))

@@ -1,6 +1,9 @@
 -- Segue: placed by `segue install`, which replaces it: changes are lost.
 -- Files onto tracks: imported into the session, one region each, one undo step for all.
 
+local need = ...
+local anchor = need ("anchor")
+
 local MOST_TRACKS = 99
 
 -- Frames and rate of a WAV file; Ardour's resampling may end with a sample too many.
@@ -117,8 +120,9 @@ local function part (order, each, rate)
 end
 
 -- Lays clips (path, at, overlay) where `order` wants them; returns the tracks' names. Of several
--- the first and best is heard, the others are muted.
+-- the first and best is heard, the others are muted. An error, and nothing, where it does not fit.
 return function (order, clips)
+	anchor.check (order)
 	local rate, taken, laid, names = Session:nominal_sample_rate (), {}, {}, {}
 	local prefix = ("%s %s "):format (order.region, order.kind)
 	for i, clip in ipairs (clips) do

@@ -2,12 +2,13 @@
 -- Which region is meant, which stretch of the timeline, and which automation curve.
 
 local need = ...
-local selected_lanes, curves = need ("lanes"), need ("curves")
+local selected_lanes, curves, anchor = need ("lanes"), need ("curves"), need ("anchor")
 
 local function track_of (region)
+	local id = region:to_stateful ():id ():to_s ()
 	for route in Session:get_tracks ():iter () do
 		local track = route:to_track ()
-		if not track:playlist ():region_by_id (region:to_stateful ():id ()):isnil () then
+		if anchor.on (track, id) then
 			return track
 		end
 	end

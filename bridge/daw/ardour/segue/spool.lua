@@ -4,6 +4,10 @@
 
 local spool = {}
 
+local PATIENCE_SECONDS = 5
+
+local pinged = {} -- id: when
+
 local escapes = { ["\\"] = "\\\\", ["\t"] = "\\t", ["\n"] = "\\n", ["\r"] = "\\r" }
 local characters = { ["\\\\"] = "\\", ["\\t"] = "\t", ["\\n"] = "\n", ["\\r"] = "\r" }
 
@@ -80,10 +84,35 @@ function spool.read (name)
 	return lines
 end
 
+local function exists (name)
+	local file = io.open (path (name), "rb")
+	if file then
+		file:close ()
+	end
+	return file ~= nil
+end
+
+-- Whether somebody looks after an order: the other side takes each `.ping` away at once.
+function spool.attended (id)
+	local name, now = id .. ".ping", os.time ()
+	if exists (name) then
+		pinged[id] = pinged[id] or now
+		return now - pinged[id] < PATIENCE_SECONDS
+	elseif now - (pinged[id] or 0) >= PATIENCE_SECONDS then
+		local file = io.open (path (name), "wb")
+		if not file then
+			return false
+		end
+		file:close ()
+		pinged[id] = now
+	end
+	return true
+end
+
 function spool.remove (id)
-	os.remove (path (id .. ".order"))
-	os.remove (path (id .. ".answers"))
-	os.remove (path (id .. ".wav"))
+	for _, ending in ipairs ({ ".order", ".answers", ".wav", ".ping" }) do
+		os.remove (path (id .. ending))
+	end
 end
 
 return spool
