@@ -455,7 +455,8 @@ def _assert_the_last_goes_on(studio: Studio) -> None:
     (overlay,) = studio.placed("AI")
     asked = studio.engine.requests[-1]
     assert asked.region is not None
-    assert (asked.region.length_seconds, asked.new_seconds) == (SECONDS, pytest.approx(8))
+    assert asked.region.length_seconds == SECONDS
+    assert asked.new_seconds == pytest.approx(8)
     end = TRACKS["Gitarre"][1] + SECONDS * RATE
     assert int(overlay[0]) == end - round(FADE_SECONDS * RATE)
     (curve,) = (each for each in asked.controls if isinstance(each, Intensity))
