@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.signal import correlate, find_peaks
 
-FADES_SECONDS = (0.2, 0.14, 0.1, 0.07, 0.05, 0.03)
-ALIGNMENTS = 4  # listened to, the likeliest
-LIKELY = 0.7  # of the best one's correlation; where one alone has it, nothing else is listened to
+FADES_SECONDS = (0.2, 0.16, 0.13, 0.1, 0.08, 0.06, 0.045, 0.03)
+ALIGNMENTS = 6  # listened to, the likeliest
+LIKELY = 0.4  # of the best one's correlation; where one alone has it, nothing else is listened to
 HEARD, STEP = 1024, 256  # samples of a spectrum, and from one to the next
 
 
