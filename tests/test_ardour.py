@@ -305,7 +305,9 @@ def test_a_curve_counts_from_the_seam(studio: Studio, fader: Callable[[str], Non
     seam, first = int(original[1]), int(original[0]) + int(original[1]) - RATE
     tracks = ("Baß", "AI 2")
     sound, more = (heard(studio, each, first, 2 * RATE, faded=True)[:, 0] for each in tracks)
-    np.testing.assert_allclose(sound + more, 0.5 * clip[seam - RATE : seam + RATE], atol=1e-6)
+    expected = 0.5 * clip[seam - RATE : seam + RATE]
+    there = slice(RATE // 10, None)  # from where the fader was, Ardour glides to where it is drawn
+    np.testing.assert_allclose((sound + more)[there], expected[there], atol=1e-6)
     studio.undo()
 
 
