@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from segue.server.ditto import search_network
+from segue.server.ditto.crew import Crew
 from segue.server.ditto.network import Network
 from segue.server.ditto.search_network import Halved, SearchNetwork, half_pays, halved
 from tests.tiny import random_network
@@ -35,14 +36,10 @@ def off(a: Tensor, b: Tensor) -> float:
     return float((a - b).norm() / b.norm())
 
 
-def measured_as(
-    monkeypatch: pytest.MonkeyPatch, search: SearchNetwork, *seconds: float, compiled: int = 1
-) -> None:
-    """Iterations run as ever, and seem to take this long once it is compiled for each count of
-    threads, so many times.
-    """
+def measured_as(monkeypatch: pytest.MonkeyPatch, search: SearchNetwork, *seconds: float) -> None:
+    """Iterations run as ever, and seem to take this long once each count of threads is compiled."""
     counts = len(search._crew.counts) if search._crew else 1
-    run, said = SearchNetwork._seconds, iter([*[60.0] * counts * compiled, *seconds])
+    run, said = SearchNetwork._seconds, iter([*[60.0] * counts, *seconds])
 
     def measure(self: SearchNetwork, network: Callable[..., Tensor]) -> float:
         assert run(self, network) > 0
@@ -132,6 +129,27 @@ def test_compiled_it_says_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
         assert torch.equal(found, wanted)
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning:torch")
+def test_more_counts_of_threads_than_pytorch_compiles_for_by_itself(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """With gradients and without at five counts, as on sixteen cores: all are compiled."""
+    monkeypatch.setattr(search_network, "half_pays", lambda device: False)
+    compiled = torch.compile
+    monkeypatch.setattr(torch, "compile", lambda network, **_: compiled(network, backend="eager"))
+    search = SearchNetwork(random_network())
+    most = torch.get_num_threads()
+    used: list[int] = []
+    search._crew = Crew(16, use=used.append)
+    measured_as(monkeypatch, search, 1.0, 0.5)
+    try:
+        search.compile()
+    finally:
+        torch.set_num_threads(most)
+    assert search._compiled is not None
+    assert "recompile_limit" not in caplog.text
+
+
 def test_what_is_no_faster_is_not_taken(monkeypatch: pytest.MonkeyPatch) -> None:
     """Compiling does not always win."""
     monkeypatch.setattr(torch, "compile", lambda network, **_: network)
@@ -169,7 +187,7 @@ def test_what_is_compiled_wrongly_is_not_taken(
 
     monkeypatch.setattr(torch, "compile", miscompile)
     search = SearchNetwork(random_network())
-    measured_as(monkeypatch, search, 1.0, 0.5, compiled=2)
+    measured_as(monkeypatch, search, 1.0, 0.5)
     with caplog.at_level(logging.WARNING):
         search.compile()
     assert "says something else" in caplog.text

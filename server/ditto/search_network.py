@@ -26,6 +26,7 @@ PAYS_FROM = 1.3  # times as fast; processors without bfloat16 emulate it several
 # said NaN on an Intel processor without gradients; narrower registers are tried where it is wrong.
 WIDE: dict[str, Any] = {"cpp.dynamic_threads": True}
 NARROW: dict[str, Any] = {**WIDE, "cpp.simdlen": 256}
+RECOMPILED = 64  # times at most, with gradients and without at each count; PyTorch's own 8 are few
 OFF_AT_MOST = 0.05  # of the answer and of its gradient; rounding to bfloat16 moves them by 0.01
 
 log = logging.getLogger(__name__)
@@ -113,12 +114,7 @@ class SearchNetwork:
             return
         self._tried = True
         try:
-            compiled = self._compile_for_each_count(WIDE)
-            if not self._says_the_same(compiled):
-                log.warning("compiled for wide registers the network says something else")
-                compiled = self._compile_for_each_count(NARROW)
-                if not self._says_the_same(compiled):
-                    raise ArithmeticError("compiled it says something else")
+            compiled = self._compiled_right()
             before, after = self._seconds(self._network), self._seconds(compiled)
         except Exception as error:  # whatever a compiler finds wrong
             log.warning("the network stays as it is, it can't be compiled: %s", error)
@@ -127,9 +123,23 @@ class SearchNetwork:
         if after < before:
             self._compiled = compiled
 
-    def _compile_for_each_count(self, options: dict[str, Any]) -> Callable[..., Tensor]:
-        """Of threads: PyTorch compiles anew when it has changed, though quickly but for once."""
-        compiled = torch.compile(self._network, dynamic=False, options=options)
+    def _compiled_right(self) -> Callable[..., Tensor]:
+        """Compiled, and for each count of threads: PyTorch compiles anew when that has changed,
+        though quickly but for once. Raises ArithmeticError where it says something else.
+        """
+        from torch._dynamo import config  # takes a second
+
+        for options in (WIDE, NARROW):
+            compiled: Callable[..., Tensor]
+            compiled = torch.compile(self._network, dynamic=False, options=options)
+            with config.patch(recompile_limit=RECOMPILED):
+                if self._says_the_same(compiled):
+                    self._at_each_count(compiled)
+                    return compiled
+            log.warning("compiled the network says something else: %s", options)
+        raise ArithmeticError("what is compiled says something else")
+
+    def _at_each_count(self, compiled: Callable[..., Tensor]) -> None:
         most = torch.get_num_threads()
         try:
             for count in self._crew.counts if self._crew else (most,):
@@ -137,7 +147,6 @@ class SearchNetwork:
                 self._seconds(compiled)
         finally:
             torch.set_num_threads(most)
-        return compiled
 
     def _says_the_same(self, compiled: Callable[..., Tensor]) -> bool:
         """Of noise, with gradients and without: those are compiled apart."""
