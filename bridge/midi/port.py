@@ -18,6 +18,9 @@ from segue.bridge.midi.jack_watch import JackWatch
 from segue.presets.vocabulary import Code, SegueError
 
 CLIENT = "Segue"
+# JACK ends its thread where it is. A call of ours that waits for Python's lock there must get it
+# first, or nobody ever gets it again.
+CALLED_SECONDS = 0.1
 MAX_WAITING = 65_536  # messages; at 31,250 baud a second brings 1,042 notes
 LOOK_SECONDS = 1.0  # how often names are looked at for what was plugged in or out
 NO_VIRTUAL = "WINDOWS_MM"
@@ -70,6 +73,7 @@ class MidiInputs:
         """Close an open port. Without `delete` its client stays, and the next gets another name."""
         self._open.remove(port)
         port.cancel_callback()
+        time.sleep(CALLED_SECONDS)
         port.close_port()
         port.delete()
 
