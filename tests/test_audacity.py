@@ -158,11 +158,14 @@ def until(rule: Callable[[], bool]) -> None:
 
 
 def is_idle(pid: int) -> bool:
-    """Whether a process used no processor for a second: Audacity hears nothing while it starts."""
+    """Whether a process used a tenth of a processor at most for a second.
+
+    Audacity hears nothing while it starts, and its idle window draws up to 5 % here.
+    """
     used = [Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[11:13]]
     time.sleep(1.0)
     used.append(Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[11:13])
-    return sum(map(int, used[1])) - sum(map(int, used[0])) <= 2
+    return sum(map(int, used[1])) - sum(map(int, used[0])) <= 10
 
 
 @pytest.fixture
