@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -47,6 +47,7 @@ from segue.server.ditto.weights import (
 )
 from segue.server.painter import Noise, Painter, best_that_differ
 from segue.server.preview import Previews
+from segue.server.quicken import quicken
 from segue.server.render import Painted, Renderer
 from segue.server.search import OPTIMIZING_SHARE, OnProgress, Search, Searched, Show
 from segue.server.wanted import notes
@@ -116,10 +117,10 @@ class Engine:
             request = Request(id="warm", region=region, new_seconds=1, seed=0, settings=settings)
             self.run(request, Path(folder, "clip.wav"), lambda progress: None)
 
-    def quicken(self) -> None:
-        """Make later jobs faster, see `SearchNetwork.compile`; from any thread."""
+    def quicken(self) -> Iterator[float]:
+        """Make later jobs faster, in steps; yields the seconds to wait before the next."""
         if self.search is not None:
-            self.search.compile()
+            yield from quicken(self.model, self.search)
 
     def denoiser(self, settings: Settings, network: Network | None = None) -> Denoiser:
         """The network (or another one) under the tags and the guidance asked for.

@@ -8,7 +8,7 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Literal, Protocol
 
@@ -57,8 +57,11 @@ class Engine(Protocol):
         """Do, in a few seconds, what the first run would take longer for than later ones."""
         ...
 
-    def quicken(self) -> None:
-        """Spend a minute, in another thread, on making later runs faster."""
+    def quicken(self) -> Iterator[float]:
+        """Make later runs faster, a step of a few seconds at a time while no job waits.
+
+        Yields for how many seconds none should have come before the next step.
+        """
         ...
 
 
@@ -89,7 +92,9 @@ class Worker:
         self._stopping = False
         self._told: Progress | None = None
         self._told_at = -math.inf
-        self._worked = self._quickened = False
+        self._worked = False
+        self._quickening: Iterator[float] = iter(())
+        self._quiet: float | None = REST_SECONDS  # before the next step of that
         self._thread = threading.Thread(target=self._loop, name="segue-worker", daemon=True)
 
     def load(self) -> None:
@@ -102,6 +107,7 @@ class Worker:
             self.state = "failed"
         else:
             self._warm(self._engine)
+            self._quickening = self._engine.quicken()
             self.device = self._engine.device
             self.state = "ready"
 
@@ -186,13 +192,15 @@ class Worker:
                 self._rest()
 
     def _rest(self) -> None:
-        """Wait for a job; once, after the first and when none comes, make later ones faster."""
-        due = self._worked and not self._quickened and may_compile()
-        if self._desk.work.wait(REST_SECONDS if due else None) or self._engine is None:
+        """Wait for a job; after the first and while none comes, make later ones faster."""
+        quiet = self._quiet if self._worked and may_compile() else None
+        if self._desk.work.wait(quiet):
             return
-        self._quickened = True
-        quicken = self._engine.quicken
-        threading.Thread(target=quicken, name="segue-quicken", daemon=True).start()
+        try:
+            self._quiet = next(self._quickening, None)
+        except Exception:
+            log.exception("later jobs will be no faster")
+            self._quiet = None
 
 
 def _foreign(error: Exception) -> str:

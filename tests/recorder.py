@@ -92,9 +92,11 @@ class Recorder:
         """Remember that it was done."""
         self.warmed = True
 
-    def quicken(self) -> None:
-        """Remember that the server had time for it."""
-        (self.quickened_again if self.quickened.is_set() else self.quickened).set()
+    def quicken(self) -> Iterator[float]:
+        """Remember that the server had time for a step, and for another."""
+        self.quickened.set()
+        yield 0.0
+        self.quickened_again.set()
 
     def _report(
         self,

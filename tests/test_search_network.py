@@ -36,10 +36,9 @@ def off(a: Tensor, b: Tensor) -> float:
     return float((a - b).norm() / b.norm())
 
 
-def measured_as(monkeypatch: pytest.MonkeyPatch, search: SearchNetwork, *seconds: float) -> None:
-    """Iterations run as ever, and seem to take this long once each count of threads is compiled."""
-    counts = len(search._crew.counts) if search._crew else 1
-    run, said = SearchNetwork._seconds, iter([*[60.0] * counts, *seconds])
+def measured_as(monkeypatch: pytest.MonkeyPatch, *seconds: float) -> None:
+    """Iterations run as ever, and seem to take this long: the network's, then what is compiled."""
+    run, said = SearchNetwork._seconds, iter(seconds)
 
     def measure(self: SearchNetwork, network: Callable[..., Tensor]) -> float:
         assert run(self, network) > 0
@@ -114,7 +113,7 @@ def test_compiled_it_says_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(search_network, "half_pays", lambda device: False)
     network = random_network()
     search = SearchNetwork(network)
-    measured_as(monkeypatch, search, 2.0, 1.0)
+    measured_as(monkeypatch, 2.0, 1.0)
     search.compile()
     assert search._compiled is not None
     with monkeypatch.context() as patch:
@@ -141,7 +140,7 @@ def test_more_counts_of_threads_than_pytorch_compiles_for_by_itself(
     most = torch.get_num_threads()
     used: list[int] = []
     search._crew = Crew(16, use=used.append)
-    measured_as(monkeypatch, search, 1.0, 0.5)
+    measured_as(monkeypatch, 1.0, 0.5)
     try:
         search.compile()
     finally:
@@ -156,7 +155,7 @@ def test_what_is_no_faster_is_not_taken(monkeypatch: pytest.MonkeyPatch) -> None
     for after, taken in ((1.0, False), (0.9, True)):
         with monkeypatch.context() as patch:
             search = SearchNetwork(random_network())
-            measured_as(patch, search, 1.0, after)
+            measured_as(patch, 1.0, after)
             search.compile()
             assert (search._compiled is not None) == taken
 
@@ -187,7 +186,7 @@ def test_what_is_compiled_wrongly_is_not_taken(
 
     monkeypatch.setattr(torch, "compile", miscompile)
     search = SearchNetwork(random_network())
-    measured_as(monkeypatch, search, 1.0, 0.5)
+    measured_as(monkeypatch, 1.0, 0.5)
     with caplog.at_level(logging.WARNING):
         search.compile()
     assert "says something else" in caplog.text

@@ -219,11 +219,22 @@ def test_stop_puts_the_job_back(desk: Desk) -> None:
     assert (kept.state, kept.attempts) == (State.QUEUED, 0)
 
 
+def until(rule: Callable[[], bool]) -> None:
+    """Wait for a rule to hold; the suite's own time limit ends it."""
+    while not rule():
+        time.sleep(0.01)
+
+
+def finished(desk: Desk, name: str) -> None:
+    """Wait until a job is done."""
+    until(lambda: isinstance(desk.status(name).event, Result))
+
+
 @pytest.mark.parametrize("allowed", ["1", "0"])
 def test_a_server_at_rest_makes_later_jobs_faster(
     desk: Desk, monkeypatch: pytest.MonkeyPatch, allowed: str
 ) -> None:
-    """Once, and only after a first job; never when SEGUE_COMPILE says no."""
+    """Step by step, and only after a first job; never when SEGUE_COMPILE says no."""
     monkeypatch.setenv("SEGUE_COMPILE", allowed)
     monkeypatch.setattr("segue.server.worker.REST_SECONDS", 0.05)
     engine = Recorder()
@@ -232,10 +243,39 @@ def test_a_server_at_rest_makes_later_jobs_faster(
     assert not engine.quickened.wait(0.3)
     for name in ("a", "b"):
         desk.submit(make_request(name), now=0.0)
-        while not isinstance(desk.status(name).event, Result):
-            time.sleep(0.01)  # the suite's own time limit ends it
-        assert engine.quickened.wait(0.3) == (allowed == "1")
-    assert not engine.quickened_again.wait(0.3)
+        finished(desk, name)
+        assert engine.quickened_again.wait(0.3) == (allowed == "1")
+    assert engine.quickened.is_set() == (allowed == "1")
+    worker.stop()
+
+
+def test_jobs_come_before_faster_ones(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Between two steps that make them faster a job that waits is made; a failed step ends it."""
+    monkeypatch.setattr("segue.server.worker.REST_SECONDS", 0.05)
+    engine, jobs = Recorder(), list[int]()
+
+    def quicken() -> Iterator[float]:
+        desk.submit(make_request("b"), now=0.0)
+        yield 60.0
+        jobs.append(len(engine.requests))
+        yield 0.0
+        jobs.append(len(engine.requests))
+        raise RuntimeError("out of memory")
+
+    monkeypatch.setattr(engine, "quicken", quicken)
+    worker = Worker(desk, lambda: engine)
+    worker.start()
+    desk.submit(make_request("a"), now=0.0)
+    finished(desk, "a")
+    until(lambda: len(engine.requests) == 2)
+    finished(desk, "b")
+    monkeypatch.setattr(worker, "_quiet", 0.0)
+    desk.submit(make_request("c"), now=0.0)
+    finished(desk, "c")
+    until(lambda: len(jobs) == 2)
+    desk.submit(make_request("d"), now=0.0)
+    finished(desk, "d")
+    assert jobs == [3, 3]
     worker.stop()
 
 

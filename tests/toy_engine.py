@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -80,8 +80,9 @@ class ToyEngine:
     def warm(self) -> None:
         """Nothing takes longer the first time."""
 
-    def quicken(self) -> None:
+    def quicken(self) -> Iterator[float]:
         """Nothing can be quicker."""
+        return iter(())
 
     def _known(self, request: Request, rate: int) -> np.ndarray:
         assert request.region is not None

@@ -156,8 +156,8 @@ def _tables(
     if base is None:
         typer.echo(f"left out: DITTO, there is no {path}")
     for each in (engine, base):
-        if compiled and each is not None:
-            each.quicken()
+        if compiled and each is not None and each.search is not None:
+            each.search.compile()
     suite = Bench(
         engine=engine,
         base=base,

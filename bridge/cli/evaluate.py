@@ -202,7 +202,7 @@ def controls(
     config = ControlsConfig.sized(n, ditto_n, chosen, seed, quick=quick)
     try:
         evaluation = _controls(model, data, base, out, musicnn, config)
-        evaluation.studio = replace(evaluation.studio, quicken=not quick)
+        evaluation.studio = replace(evaluation.studio, compiled=not quick)
         evaluation.make()
         if not only_clips:
             table, required = evaluation.run()

@@ -75,7 +75,7 @@ class Bench:
     """Times an engine on a recording and writes into `out`. `base`: with it there is DITTO.
 
     `transport`: seconds between OSC and engine by task and method, where measured. `say` hears
-    of every row. `compiled`: whether the engines have been quickened, as an idle server does;
+    of every row. `compiled`: whether the engines call compiled networks, as an idle server does;
     several seeds at once are not compiled for. `busy`: what else ran when it was made.
     """
 

@@ -70,14 +70,14 @@ class Listening:
 class Studio:
     """Makes clips under `folder`. `base` has our base weights; without it there is no DITTO.
 
-    With `quicken`, as a server that had time to (see `Engine.quicken`).
+    With `compiled`, as by a server that had time to (see `SearchNetwork.compile`).
     """
 
     ours: Maker
     base: Maker | None
     folder: Path
     seed: int
-    quicken: bool = False
+    compiled: bool = False
 
     @classmethod
     def of(cls, engine: Engine, model: Path, base: Path | None, folder: Path, seed: int) -> Studio:
@@ -128,8 +128,9 @@ class Studio:
             return known
         path = self.wav(task, method, target.number)
         path.parent.mkdir(parents=True, exist_ok=True)
-        if self.quicken:
-            self.maker(method).engine.quicken()
+        search = self.maker(method).engine.search
+        if self.compiled and search is not None:
+            search.compile()
         made = METHODS[method](self, target, settings, path)
         sheet = made.model_copy(update={"key": self.key(method, target, settings)})
         sheet.write(path.with_suffix(".json"))

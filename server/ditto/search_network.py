@@ -8,7 +8,9 @@ from __future__ import annotations
 import copy
 import logging
 import time
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import lru_cache
 from typing import Any
 
@@ -25,7 +27,7 @@ PAYS_FROM = 1.3  # times as fast; processors without bfloat16 emulate it several
 # As many threads as are set when it is called. PyTorch 2.13 compiled for 512-bit registers has
 # said NaN on an Intel processor without gradients; narrower registers are tried where it is wrong.
 WIDE: dict[str, Any] = {"cpp.dynamic_threads": True}
-NARROW: dict[str, Any] = {**WIDE, "cpp.simdlen": 256}
+WAYS: dict[str, dict[str, Any]] = {"wide": WIDE, "narrow": {**WIDE, "cpp.simdlen": 256}}
 RECOMPILED = 64  # times at most, with gradients and without at each count; PyTorch's own 8 are few
 OFF_AT_MOST = 0.05  # of the answer and of its gradient; rounding to bfloat16 moves them by 0.01
 
@@ -105,48 +107,53 @@ class SearchNetwork:
         with torch.compiler.set_stance("eager_on_recompile"):
             return self._compiled(x_t, level, tags, w)
 
-    def compile(self) -> None:
-        """Compile it for a batch of one, once and in up to a minute; others stay as they are.
+    def compile(self) -> str | None:
+        """Compile it for a batch of one, once and in up to minutes; others stay as they are.
 
-        Where there is no compiler, or it wins nothing, nothing changes, and the log says so.
+        Returns which of `WAYS` was right and faster. Where none is, or there is no compiler,
+        nothing changes, and the log says so.
         """
         if self._tried:
-            return
+            return None
         self._tried = True
-        try:
-            compiled = self._compiled_right()
-            before, after = self._seconds(self._network), self._seconds(compiled)
-        except Exception as error:  # whatever a compiler finds wrong
-            log.warning("the network stays as it is, it can't be compiled: %s", error)
-            return
-        log.info("an iteration takes %.1f ms, compiled %.1f ms", 1e3 * before, 1e3 * after)
-        if after < before:
-            self._compiled = compiled
+        for way in WAYS:
+            try:
+                deque(self.adopt(way), maxlen=0)
+            except Exception as error:  # whatever a compiler finds wrong
+                log.warning("the network stays as it is, it can't be compiled: %s", error)
+                return None
+            if self._compiled is not None:
+                return way if self._pays(self._compiled) else None
+        return None
 
-    def _compiled_right(self) -> Callable[..., Tensor]:
-        """Compiled, and for each count of threads: PyTorch compiles anew when that has changed,
-        though quickly but for once. Raises ArithmeticError where it says something else.
+    def adopt(self, way: str) -> Iterator[None]:
+        """Compile it in a way that `compile` found, and use it where it says the same.
+
+        In steps: what is in the compiler's cache by then takes a few seconds each. PyTorch
+        compiles anew for each count of threads, with gradients and without.
         """
-        from torch._dynamo import config  # takes a second
+        from torch._dynamo import config  # takes seconds
 
-        for options in (WIDE, NARROW):
-            compiled: Callable[..., Tensor]
-            compiled = torch.compile(self._network, dynamic=False, options=options)
-            with config.patch(recompile_limit=RECOMPILED):
-                if self._says_the_same(compiled):
-                    self._at_each_count(compiled)
-                    return compiled
-            log.warning("compiled the network says something else: %s", options)
-        raise ArithmeticError("what is compiled says something else")
+        yield
+        compiled: Callable[..., Tensor]
+        compiled = torch.compile(self._network, dynamic=False, options=WAYS[way])
+        for count in self._crew.counts if self._crew else (torch.get_num_threads(),):
+            for run in (self._forwards, self._and_back):
+                with _threads(count), config.patch(recompile_limit=RECOMPILED):
+                    run(compiled)
+                yield
+        if self._says_the_same(compiled):
+            self._compiled = compiled
+        else:
+            log.warning("compiled the network says something else: %s", WAYS[way])
 
-    def _at_each_count(self, compiled: Callable[..., Tensor]) -> None:
-        most = torch.get_num_threads()
-        try:
-            for count in self._crew.counts if self._crew else (most,):
-                torch.set_num_threads(count)
-                self._seconds(compiled)
-        finally:
-            torch.set_num_threads(most)
+    def _pays(self, compiled: Callable[..., Tensor]) -> bool:
+        """Whether it is faster than the network is; where it is not, it is not used."""
+        before, after = self._seconds(self._network), self._seconds(compiled)
+        log.info("an iteration takes %.1f ms, compiled %.1f ms", 1e3 * before, 1e3 * after)
+        if after >= before:
+            self._compiled = None
+        return after < before
 
     def _says_the_same(self, compiled: Callable[..., Tensor]) -> bool:
         """Of noise, with gradients and without: those are compiled apart."""
@@ -169,16 +176,32 @@ class SearchNetwork:
         x_t = torch.zeros(1, config.channels, config.frames, device=self._device)
         return x_t, x_t.new_full((1,), 0.5), x_t.new_zeros(1, len(config.tags)), x_t.new_ones(1)
 
-    def _seconds(self, network: Callable[..., Tensor]) -> float:
-        """Of an iteration forwards and back; forwards alone comes first, without being counted."""
-        x_t, *rest = self._inputs()
-        tries = list[float]()
+    def _forwards(self, network: Callable[..., Tensor]) -> None:
         with torch.no_grad():
-            network(x_t, *rest)
-        x_t.requires_grad_()
+            network(*self._inputs())
+
+    def _and_back(self, network: Callable[..., Tensor]) -> None:
+        """An iteration; waits for the device."""
+        x_t, *rest = self._inputs()
+        (gradient,) = torch.autograd.grad(network(x_t.requires_grad_(), *rest).sum(), x_t)
+        gradient[0, 0, 0].item()
+
+    def _seconds(self, network: Callable[..., Tensor]) -> float:
+        """Of an iteration, the quickest of a few; the first is not counted."""
+        self._and_back(network)
+        tries = list[float]()
         for _ in range(TRIES):
             started = time.perf_counter()
-            (gradient,) = torch.autograd.grad(network(x_t, *rest).sum(), x_t)
-            gradient[0, 0, 0].item()  # waits for the device
+            self._and_back(network)
             tries.append(time.perf_counter() - started)
         return min(tries)
+
+
+@contextmanager
+def _threads(count: int) -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

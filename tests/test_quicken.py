@@ -1,0 +1,74 @@
+"""Compiling by a process of its own: what it leaves is taken as it is, and it leaves too."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+import subprocess
+import sys
+import sysconfig
+import time
+from collections import deque
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from segue.server.ditto.search_network import WAYS, SearchNetwork
+from segue.server.ditto.weights import load_generator
+from segue.server.quicken import QUIET_SECONDS, quicken
+from tests.tiny import write_tiny_model
+
+COMPILER = shutil.which("g++") and (Path(sysconfig.get_path("include")) / "Python.h").is_file()
+
+
+def run(steps: Iterator[float]) -> None:
+    """Take all steps, though sooner than a server would."""
+    for quiet in steps:
+        assert quiet == QUIET_SECONDS
+        time.sleep(0.1)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::DeprecationWarning:torch")  # of what the compiler imports
+@pytest.mark.skipif(not COMPILER, reason="nothing to compile with: g++ or Python's headers")
+def test_what_the_other_process_compiled_is_taken_from_its_cache(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Nothing is compiled here: a job that comes meanwhile waits for seconds, not for minutes."""
+    from torch._dynamo.utils import counters
+
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path / "cache"))
+    model = write_tiny_model(tmp_path / "model")
+    search = SearchNetwork(load_generator(model / "generator.safetensors")[0])
+    counters.clear()
+    with caplog.at_level(logging.INFO, logger="segue"):
+        run(quicken(str(model), search))
+    faster = "jobs are searched by the compiled network" in caplog.text
+    assert (search._compiled is not None) == faster
+    if not faster:
+        deque(search.adopt(next(iter(WAYS))), maxlen=0)
+    assert counters["inductor"]["fxgraph_cache_hit"] > 0
+    assert counters["inductor"]["fxgraph_cache_miss"] == 0
+
+
+def test_a_model_that_is_gone_changes_nothing(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """The other process says why."""
+    model = write_tiny_model(tmp_path)
+    search = SearchNetwork(load_generator(model / "generator.safetensors")[0])
+    (model / "generator.safetensors").unlink()
+    run(quicken(str(model), search))
+    assert search._compiled is None
+    assert "generator.safetensors" in capfd.readouterr().err
+
+
+def test_it_ends_with_the_process_that_began_it(tmp_path: Path) -> None:
+    """However that ended: its standard input closes."""
+    model = write_tiny_model(tmp_path)
+    command = [sys.executable, "-P", "-m", "segue.server.quicken", str(model)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as child:
+        assert child.stdin is not None
+        child.stdin.close()
+        assert child.wait(30) == 1
