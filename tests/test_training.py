@@ -255,6 +255,19 @@ def test_levels_lean_to_the_noisy_end_and_keep_their_limits() -> None:
     assert float(t.median()) > 0.5
 
 
+def test_weights_on_the_way_are_kept(data: Path, teacher: Path, tmp_path: Path) -> None:
+    """A file for each snapshot, of the last step the same bytes as what the run ends with."""
+    base = train(data, tmp_path / "base", replace(RECIPE, snapshots=(4, 10)), "cpu")
+    pace = DistillConfig(steps=2, batch=1, snapshots=(1, 2))
+    student = distill(data, teacher, tmp_path / "ctm", pace, "cpu")
+    for path, early, last in ((base, 4, 10), (student, 1, 2)):
+        kept = sorted(each.name for each in path.parent.glob("step-*"))
+        assert kept == [f"step-{step:05d}.safetensors" for step in (early, last)]
+        early_bytes, last_bytes = ((path.parent / name).read_bytes() for name in kept)
+        assert early_bytes != last_bytes == path.read_bytes()
+        assert read_notes(path.parent / kept[0]) == read_notes(path)
+
+
 def test_both_methods_are_distilled(data: Path, teacher: Path, tmp_path: Path) -> None:
     """Both make a student of the teacher's shape; a third method is an error that lists them."""
     for method in ("ctm", "cm"):

@@ -69,17 +69,19 @@ def test_data_train_distill_and_decoder(tmp_path: Path, monkeypatch: pytest.Monk
     assert shown.splitlines()[1] == f"packed {tmp_path / 'loops' / 'one.wav'}: 6 s for train"
     assert "0.00 hours to train on, 0.00 held out, 1 files skipped" in shown
     once = ("--steps", "1", "--batch", "1", "--device", "cpu")
+    early = Path("train/base/step-00001.safetensors")
     for command, wrote in (
-        ("train", Path("train/base/base.safetensors")),
-        ("distill", Path("train/ctm/generator.safetensors")),
-        ("train-decoder", Path("train/decoder/decoder.safetensors")),
+        (("train", "--snapshots", "1"), Path("train/base/base.safetensors")),
+        (("distill",), Path("train/ctm/generator.safetensors")),
+        (("train-decoder",), Path("train/decoder/decoder.safetensors")),
     ):
-        code, shown, said = invoke(command, *once)
+        code, shown, said = invoke(*command, *once)
         assert (code, said) == (0, "")
         assert shown.endswith(f"wrote {wrote}\n")
         assert wrote.is_file()
         assert (wrote.parent / "curve.tsv").read_text().startswith("1\t")
         assert (wrote.parent / "curve.png").is_file()
+    assert early.is_file()
 
 
 def test_start_weights_are_found(tmp_path: Path) -> None:
@@ -183,6 +185,7 @@ def test_weights_beyond_half_precision_are_not_shipped(weights: Path) -> None:
         (("distill", "--steps", "5", "--snapshots", "6"), "snapshots must be at steps from 1 to 5"),
         (("train", "--from", "gone"), "no model 'gone'; shipped: segue-small"),
         (("train-decoder", "--from", "loops"), "loops holds no decoder.safetensors"),
+        (("train", "--snapshots", "often"), "steps like 100,200,400, not 'often'"),
         (("distill", "--method", "lcm"), "no method 'lcm'; there are: ctm, cm"),
         (("export", "--out", "model"), "can't use train/ctm/generator.safetensors"),
     ],

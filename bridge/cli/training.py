@@ -25,6 +25,9 @@ From = Annotated[
     str | None,
     typer.Option("--from", help="Weights to start from: a file, a folder or a model's name."),
 ]
+Snapshots = Annotated[
+    str, typer.Option(help="Steps at which to keep the weights too, e.g. 100,200,400.")
+]
 Device = Annotated[str | None, typer.Option(help="cpu or cuda.", show_default="cuda if there")]
 
 
@@ -90,6 +93,7 @@ def train(
     network: Annotated[
         str | None, typer.Option(help="segue-small or paper-unet.", show_default="segue-small")
     ] = None,
+    snapshots: Snapshots = "",
     steps: Steps = None,
     batch: Batch = None,
     rate: Rate = None,
@@ -104,7 +108,7 @@ def train(
 
     sizes = training.network_named(network or "segue-small")
     pace = _given(steps=steps, batch=batch, rate=rate, seed=seed)
-    recipe = training.TrainConfig(**pace, network=sizes)
+    recipe = training.TrainConfig(**pace, network=sizes, snapshots=_steps_in(snapshots))
     weights = start_weights(start, "base.safetensors")
     with _disk_trouble_said():
         _wrote(training.train(data, out, recipe, device, start=weights))
@@ -118,9 +122,7 @@ def distill(
     out: Out = TRAIN / "ctm",
     method: Annotated[str, typer.Option(help="ctm or cm.")] = "ctm",
     start: From = None,
-    snapshots: Annotated[
-        str, typer.Option(help="Steps at which to keep the weights too, e.g. 100,200,400.")
-    ] = "",
+    snapshots: Snapshots = "",
     steps: Steps = None,
     batch: Batch = None,
     rate: Rate = None,
