@@ -22,7 +22,7 @@ from torch import Tensor
 
 from segue.export.augment import Augment
 from segue.export.dataset import Windows, summary
-from segue.export.loop import Learner, Pace, autocast, device_of, learn
+from segue.export.loop import Learner, Pace, autocast, device_of, learn, snapshot
 from segue.export.packed import check_mel
 from segue.export.train import held_out_measure, without_tags
 from segue.presets.vocabulary import MAX_GUIDANCE, Code, SegueError
@@ -149,8 +149,3 @@ def distill(
     if learn(learner, loss, on_snapshot=lambda n: write(snapshot(folder, n)), measure=measure):
         write(path)
     return path
-
-
-def snapshot(folder: Path, step: int) -> Path:
-    """Where the student after `step` steps is kept."""
-    return folder / f"step-{step:05d}.safetensors"

@@ -270,6 +270,11 @@ def learn(
     return ranks.first()
 
 
+def snapshot(folder: Path, step: int) -> Path:
+    """Where the weights after `step` steps are kept apart."""
+    return folder / f"step-{step:05d}.safetensors"
+
+
 def _keep(learner: Learner[M], curve: Curve | None) -> None:
     learner.save()
     why_not = curve.draw() if curve else None

@@ -1,8 +1,9 @@
 """`segue sharpen`: a base model that says in one call what autoguidance says in two.
 
-Autoguidance (arXiv 2406.02507) steps away from what a worse version of the same model says: the
-two err alike, and the worse one further, so what lies on the other side is nearer to music. A
-base model of the same sizes that has learned for less time is such a version.
+Autoguidance (arXiv 2406.02507) steps away from what a weaker version of the same model says: the
+two err alike, and the weaker one further, so what lies on the other side is nearer to music. An
+earlier state of the base model is such a version. What is made is a base model again, and is
+distilled like one.
 """
 
 from __future__ import annotations
@@ -20,34 +21,43 @@ from segue.export.packed import check_mel
 from segue.export.train import draw_levels, held_out_measure, without_tags
 from segue.presets.vocabulary import Code, SegueError
 from segue.server.ditto.ctm import Denoiser
+from segue.server.ditto.mel import MelScale
 from segue.server.ditto.network import conditioned
 from segue.server.ditto.schedule import RectifiedFlow, add_noise
-from segue.server.ditto.weights import load_generator, read_notes, save_generator, start_from
+from segue.server.ditto.weights import (
+    Generator,
+    load_generator,
+    read_notes,
+    save_generator,
+    start_from,
+)
 
-MOST = 4.0  # of the way; twice is too much already
+MAX_AMOUNT = 4.0
 
 
 @dataclass(frozen=True, kw_only=True)
 class SharpenConfig(Pace):
-    """Length and pace. `amount` is how far to step, as a share of the way between the two models;
-    none below level `lowest_t`, where detail is made that seams would betray.
+    """Length and pace of the sharpening, and how far it goes.
+
+    `amount` is the step away from the weaker model, as a multiple of the way from it to the base.
+    No step is taken below level `lowest_t`, where detail is made that seams would betray.
     """
 
-    steps: int = 600
+    steps: int = 2000
     batch: int = 8
     rate: float = 5e-4
     ema_rate: float = 0.99
     warmup: int = 20
-    amount: float = 1.5
+    amount: float = 2.0
     lowest_t: float = 0.5
     tag_dropout: float = 0.5
     augment: Augment = field(default_factory=Augment)
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not 0 < self.amount <= MOST or not 0 <= self.lowest_t < 1:
-            text = f"amount must be above 0 and at most {MOST:g}, the lowest t from 0 to below 1"
-            raise SegueError(Code.BAD_REQUEST, text)
+        if not 0 < self.amount <= MAX_AMOUNT or not 0 <= self.lowest_t < 1:
+            limits = f"amount must be above 0 and at most {MAX_AMOUNT:g}"
+            raise SegueError(Code.BAD_REQUEST, f"{limits}, the lowest t from 0 to below 1")
 
 
 def autoguided(base: Denoiser, weaker: Denoiser, amount: float, lowest_t: float) -> Denoiser:
@@ -58,20 +68,39 @@ def autoguided(base: Denoiser, weaker: Denoiser, amount: float, lowest_t: float)
 
     def denoiser(x_t: Tensor, t: Tensor) -> Tensor:
         D_x = base(x_t, t)
-        away = (amount * (t >= lowest_t))[:, None, None]
-        return D_x + away * (D_x - weaker(x_t, t))
+        a = (amount * (t >= lowest_t))[:, None, None]
+        return D_x + a * (D_x - weaker(x_t, t))
 
     return denoiser
 
 
-def sharpening_loss(student: Denoiser, goal: Denoiser, x_t: Tensor, t: Tensor) -> Tensor:
-    """Mean squared error to what the goal says, weighted by 1/t as in training.
+def sharpening_loss(student: Denoiser, teacher: Denoiser, x_t: Tensor, t: Tensor) -> Tensor:
+    """Mean squared difference of their D_x, weighted by 1/t as in `base_loss`.
 
     x_t: (batch, channels, frames); t: (batch,).
     """
     with torch.no_grad():
-        wanted = goal(x_t, t)
-    return ((student(x_t, t) - wanted) ** 2).mean(dim=(1, 2)).div(t).mean()
+        goal = teacher(x_t, t)
+    return ((student(x_t, t) - goal) ** 2).mean(dim=(1, 2)).div(t).mean()
+
+
+def load_pair(base_path: Path, weaker_path: Path) -> tuple[Generator, Generator, MelScale]:
+    """The base model, the weaker one, and the mel statistics of both.
+
+    Raises SegueError when one is distilled, or when sizes, tags or mels of the two differ.
+    """
+    base, scale = load_generator(base_path)
+    weaker, its_scale = load_generator(weaker_path)
+    for path, model in ((base_path, base), (weaker_path, weaker)):
+        if model.config.guided:
+            text = f"{path} is distilled; give the base model it comes from, of `segue train`"
+            raise SegueError(Code.BAD_REQUEST, text)
+    alike = torch.equal(scale.mean, its_scale.mean) and torch.equal(scale.std, its_scale.std)
+    if not alike or weaker.config != base.config:
+        text = f"{weaker_path} is not an earlier state of {base_path}: sizes, tags or mels differ"
+        advice = "give --weaker what `segue train --snapshots` kept on the way to the base"
+        raise SegueError(Code.BAD_REQUEST, f"{text}; {advice}")
+    return base, weaker, scale
 
 
 def sharpen(
@@ -84,15 +113,14 @@ def sharpen(
 ) -> Path:
     """Sharpen (or go on sharpening) a base model into `folder`; returns its weights file.
 
-    Raises SegueError when the weaker model was trained on other mels, tags or sizes.
+    `weaker_path`: an earlier state of the base. Raises SegueError when it is another model's, or
+    when `folder` is that of one of the two, whose weights and checkpoint are not for this run.
     """
     device = device_of(device_name)
-    base, scale = load_generator(base_path)
-    weaker, its_scale = load_generator(weaker_path)
-    alike = torch.equal(scale.mean, its_scale.mean) and torch.equal(scale.std, its_scale.std)
-    if not alike or base.config.guided or weaker.config.tags != base.config.tags:
-        text = f"{weaker_path} is no earlier state of {base_path}: both must be base models"
-        raise SegueError(Code.BAD_REQUEST, f"{text} of the same data, see `segue train`")
+    if folder.resolve() in (base_path.parent.resolve(), weaker_path.parent.resolve()):
+        text = f"{folder} holds the base model or the weaker one; give --out another folder"
+        raise SegueError(Code.BAD_REQUEST, text)
+    base, weaker, scale = load_pair(base_path, weaker_path)
     student = start_from(base_path, base.config).to(device)
     base, weaker = base.to(device), weaker.to(device)
     windows = Windows(data, "train", base.config.frames)
@@ -108,10 +136,10 @@ def sharpen(
         eps = torch.randn(x_0.shape, generator=g).to(device)
         t = draw_levels(config.batch, g, schedule).to(device)
         x_t = add_noise(schedule, x_0.to(device), eps, t)
-        both = (conditioned(base, tags), conditioned(weaker, tags))
-        goal = autoguided(*both, config.amount, config.lowest_t)
+        pair = conditioned(base, tags), conditioned(weaker, tags)
+        teacher = autoguided(*pair, config.amount, config.lowest_t)
         with autocast(device):
-            return sharpening_loss(conditioned(student, tags), goal, x_t, t)
+            return sharpening_loss(conditioned(student, tags), teacher, x_t, t)
 
     path = folder / "base.safetensors"
     if learn(learner, loss, measure=held_out_measure(learner.ema, scale, data, device)):

@@ -17,7 +17,7 @@ from torch import Tensor
 from segue.export import ranks
 from segue.export.augment import Augment
 from segue.export.dataset import Windows, summary
-from segue.export.loop import Learner, Pace, autocast, device_of, learn
+from segue.export.loop import Learner, Pace, autocast, device_of, learn, snapshot
 from segue.export.packed import check_mel
 from segue.presets.vocabulary import Code, SegueError
 from segue.server.ditto.ctm import Denoiser
@@ -162,10 +162,15 @@ def train(
         with autocast(device):
             return base_loss(conditioned(model, tags), schedule, x_0.to(device), eps, t)
 
-    path = folder / "base.safetensors"
-    if learn(learner, loss, measure=held_out_measure(learner.ema, windows.scale, data, device)):
-        notes = {**notes, "train": str(config), "data": summary(data)}
+    notes = {**notes, "train": str(config), "data": summary(data)}
+
+    def write(path: Path) -> None:
         save_generator(path, learner.ema, windows.scale, notes)
+
+    path = folder / "base.safetensors"
+    measure = held_out_measure(learner.ema, windows.scale, data, device)
+    if learn(learner, loss, on_snapshot=lambda n: write(snapshot(folder, n)), measure=measure):
+        write(path)
     return path
 
 

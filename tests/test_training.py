@@ -14,10 +14,12 @@ from torch import Tensor
 
 from segue.export import distill as distilling
 from segue.export import loop, train_decoder
+from segue.export import sharpen as sharpening
 from segue.export import train as training
 from segue.export.curve import Curve
 from segue.export.dataset import read_scale
 from segue.export.distill import DistillConfig, distill
+from segue.export.sharpen import SharpenConfig, sharpen
 from segue.export.train import TrainConfig, draw_levels, train
 from segue.export.train_decoder import DecoderTraining
 from segue.presets.vocabulary import Code, SegueError
@@ -26,7 +28,14 @@ from segue.server.ditto.decoder import DecoderConfig
 from segue.server.ditto.mel import MelConfig, MelScale
 from segue.server.ditto.network import NetworkConfig, SegueSmall
 from segue.server.ditto.schedule import RectifiedFlow, Schedule
-from segue.server.ditto.weights import load_decoder, load_generator, read_notes, save_generator
+from segue.server.ditto.weights import (
+    check_teacher,
+    load_decoder,
+    load_generator,
+    read_notes,
+    save_generator,
+    start_from,
+)
 from tests.music import write_data
 
 FLOW = RectifiedFlow()
@@ -56,6 +65,19 @@ def test_held_out_error_is_in_the_units_of_the_weights(data: Path) -> None:
     assert second is not None
     expected = {name: error / 4 for name, error in first().items()}
     assert second() == pytest.approx(expected, rel=1e-4)
+
+
+@pytest.fixture(scope="module")
+def tagged(data: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """A base model of thirty steps that knows two tags, and its state after ten of them."""
+    folder = tmp_path_factory.mktemp("tagged")
+    recipe = TrainConfig(steps=30, batch=4, warmup=2, rate=1e-2, network=NETWORK, snapshots=(10,))
+    base = train(data, folder, recipe, "cpu")
+    for path in (base, folder / "step-00010.safetensors"):
+        _, scale = load_generator(path)
+        network = start_from(path, replace(NETWORK, tags=("calm", "drums")))
+        save_generator(path, network, scale, read_notes(path))
+    return base, folder / "step-00010.safetensors"
 
 
 @pytest.fixture
@@ -137,6 +159,19 @@ def test_killed_training_goes_on_to_the_same_weights(
     with (tmp_path / "killed" / "curve.tsv").open("a") as file:
         file.write("8\t0.1\t1\n")  # the checkpoint that should follow never came
     assert_same_run(train(data, tmp_path / "killed", RECIPE, "cpu"), whole)
+
+
+def test_killed_sharpening_goes_on_to_the_same_weights(
+    data: Path, tagged: tuple[Path, Path], tmp_path: Path, checkpoint_often: None, kill: Kill
+) -> None:
+    """The same for a base model that is sharpened."""
+    recipe = SharpenConfig(steps=8, batch=2, warmup=2)
+    whole = sharpen(data, *tagged, tmp_path / "whole", recipe, "cpu")
+    kill(sharpening, "sharpening_loss", 6)
+    with pytest.raises(KeyboardInterrupt):
+        sharpen(data, *tagged, tmp_path / "killed", recipe, "cpu")
+    assert checkpoint_step(tmp_path / "killed") == 4
+    assert_same_run(sharpen(data, *tagged, tmp_path / "killed", recipe, "cpu"), whole)
 
 
 def test_killed_distillation_goes_on_to_the_same_weights(
@@ -253,6 +288,117 @@ def test_levels_lean_to_the_noisy_end_and_keep_their_limits() -> None:
     assert float(t.min()) >= training.LOWEST_T
     assert float(t.max()) <= FLOW.t_max
     assert float(t.median()) > 0.5
+
+
+def test_weights_on_the_way_are_kept(data: Path, teacher: Path, tmp_path: Path) -> None:
+    """A file for each snapshot, of the last step the same bytes as what the run ends with."""
+    base = train(data, tmp_path / "base", replace(RECIPE, snapshots=(4, 10)), "cpu")
+    pace = DistillConfig(steps=2, batch=1, snapshots=(1, 2))
+    student = distill(data, teacher, tmp_path / "ctm", pace, "cpu")
+    for path, early, last in ((base, 4, 10), (student, 1, 2)):
+        kept = sorted(each.name for each in path.parent.glob("step-*"))
+        assert kept == [f"step-{step:05d}.safetensors" for step in (early, last)]
+        early_bytes, last_bytes = ((path.parent / name).read_bytes() for name in kept)
+        assert early_bytes != last_bytes == path.read_bytes()
+        assert read_notes(path.parent / kept[0]) == read_notes(path)
+
+
+def test_sharpening_lowers_the_loss(
+    data: Path, tagged: tuple[Path, Path], tmp_path: Path, line_often: None
+) -> None:
+    """The base comes nearer to what the two say, and keeps sizes, tags, mels and notes."""
+    before = [path.read_bytes() for path in tagged]
+    recipe = SharpenConfig(steps=60, batch=4, rate=1e-2, warmup=2)
+    path = sharpen(data, *tagged, tmp_path, recipe, "cpu")
+    losses = [float(loss) for _, loss in curve(tmp_path)]
+    assert sum(losses[-5:]) < 0.5 * sum(losses[:5])
+    (base, scale), (sharp, its_scale) = load_generator(tagged[0]), load_generator(path)
+    assert sharp.config == base.config == replace(NETWORK, tags=("calm", "drums"))
+    assert torch.equal(its_scale.mean, scale.mean)
+    assert torch.equal(its_scale.std, scale.std)
+    notes, old = read_notes(path), read_notes(tagged[0])
+    assert notes.keys() == {"data", "train", "sharpen"}
+    assert notes["train"] == old["train"]
+    assert "amount=2.0, lowest_t=0.5" in notes["sharpen"]
+    assert (tmp_path / "heldout.tsv").read_text().splitlines()[-1].startswith("60\t")
+    assert [path.read_bytes() for path in tagged] == before
+
+
+def test_sharpening_starts_from_the_base_and_goes_as_far_as_asked(
+    data: Path, tagged: tuple[Path, Path], tmp_path: Path
+) -> None:
+    """At a rate of next to nothing: twice the amount, four times the loss; no level, no loss."""
+    losses, first = list[float](), load_file(tagged[0])
+    still = SharpenConfig(steps=1, batch=4, rate=1e-12, amount=2.0)
+    for recipe in (still, replace(still, amount=4.0), replace(still, lowest_t=0.9995)):
+        path = sharpen(data, *tagged, tmp_path / str(len(losses)), recipe, "cpu")
+        made = load_file(path)
+        assert all(torch.allclose(made[name], first[name], atol=1e-6, rtol=0) for name in first)
+        losses.append(float(curve(path.parent)[0][1]))
+    assert losses == pytest.approx([losses[0], 4 * losses[0], 0], rel=1e-3, abs=0)
+    assert losses[0] > 0
+
+
+def test_a_sharpened_model_is_a_teacher(
+    data: Path, tagged: tuple[Path, Path], tmp_path: Path
+) -> None:
+    """It is distilled like any base model, and ships with a student of the base it comes from."""
+    recipe, pace = SharpenConfig(steps=1, batch=1), DistillConfig(steps=1, batch=1)
+    sharp = sharpen(data, *tagged, tmp_path / "sharp", recipe, "cpu")
+    old = distill(data, tagged[0], tmp_path / "old", pace, "cpu")
+    new = distill(data, sharp, tmp_path / "new", pace, "cpu")
+    assert "sharpen" in read_notes(new)
+    for student in (old, new):
+        check_teacher(sharp, *load_generator(sharp), *load_generator(student))
+
+
+def test_a_model_that_is_no_earlier_state_is_refused(
+    data: Path, tagged: tuple[Path, Path], tmp_path: Path
+) -> None:
+    """Other mels (mean or deviation), tags or sizes: said with what to give, nothing written."""
+    base, weaker = tagged
+    net, scale = load_generator(weaker)
+    other, out = tmp_path / "other.safetensors", tmp_path / "sharp"
+    for model, its_scale in (
+        (net, MelScale(scale.mean + 1, scale.std)),
+        (net, MelScale(scale.mean, 2 * scale.std)),
+        (start_from(weaker, replace(net.config, tags=("calm",))), scale),
+        (start_from(weaker, replace(net.config, tags=("drums", "calm"))), scale),
+        (SegueSmall(replace(NETWORK, tags=net.config.tags, depth=2)), scale),
+    ):
+        save_generator(other, model, its_scale, {})
+        with pytest.raises(
+            SegueError, match=r"other\.safetensors is not an earlier state.*`segue train --snap"
+        ):
+            sharpen(data, base, other, out, SharpenConfig(steps=1), "cpu")
+    assert not out.exists()
+
+
+@pytest.mark.parametrize("place", [0, 1])
+def test_a_distilled_model_is_not_sharpened(
+    data: Path, tagged: tuple[Path, Path], tmp_path: Path, place: int
+) -> None:
+    """Nor is it a weaker one: the file at fault is named."""
+    out = tmp_path / "sharp"
+    student = distill(data, tagged[0], tmp_path, DistillConfig(steps=1, batch=1), "cpu")
+    pair = ((student, tagged[1]), (tagged[0], student))[place]
+    with pytest.raises(SegueError, match=r"generator\.safetensors is distilled; give the base"):
+        sharpen(data, *pair, out, SharpenConfig(steps=1), "cpu")
+    assert not out.exists()
+
+
+def test_neither_model_is_sharpened_in_its_own_folder(
+    data: Path, tagged: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The checkpoint there would be gone on from, and the base be written over."""
+    base, weaker = tagged
+    (tmp_path / weaker.name).write_bytes(weaker.read_bytes())
+    monkeypatch.chdir(tmp_path)
+    before = base.read_bytes()
+    for out in (base.parent, tmp_path):
+        with pytest.raises(SegueError, match="holds the base model or the weaker one; give --out"):
+            sharpen(data, base, Path(weaker.name), out, SharpenConfig(steps=1), "cpu")
+    assert base.read_bytes() == before
 
 
 def test_both_methods_are_distilled(data: Path, teacher: Path, tmp_path: Path) -> None:

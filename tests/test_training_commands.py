@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -17,11 +18,17 @@ from segue.presets.library import model_folder
 from segue.presets.vocabulary import SegueError
 from segue.server.ditto.decoder import Decoder
 from segue.server.ditto.onnx_decoder import INPUT, OUTPUT
-from segue.server.ditto.weights import check_manifest, save_decoder, save_generator
+from segue.server.ditto.weights import (
+    check_manifest,
+    load_generator,
+    read_notes,
+    save_decoder,
+    save_generator,
+)
 from segue.server.engine import Engine
-from tests.music import write_track
+from tests.music import write_data, write_track
 from tests.test_cli import invoke
-from tests.tiny import SCALE, random_decoder, random_network
+from tests.tiny import SCALE, STUDENT, random_decoder, random_network
 
 
 @pytest.fixture
@@ -42,18 +49,17 @@ def quick_export(tiny_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shipping, "export_decoder", copy)
 
 
-def export(weights: Path, out: Path) -> tuple[int, str, str]:
+def export(weights: Path, out: Path, *more: str) -> tuple[int, str, str]:
     """`segue export` of the weights in a folder."""
     generator, decoder = weights / "generator.safetensors", weights / "decoder.safetensors"
-    return invoke(
-        "export", "--generator", str(generator), "--decoder", str(decoder), "--out", str(out)
-    )
+    files = ("--generator", str(generator), "--decoder", str(decoder), "--out", str(out))
+    return invoke("export", *files, *more)
 
 
 def test_help_lists_the_workshop() -> None:
     """The commands have a panel of their own."""
     shown = invoke("--help")[1].split("Train your own model")[1]
-    for command in ("data", "train", "distill", "train-decoder", "export"):
+    for command in ("data", "train", "sharpen", "distill", "train-decoder", "export"):
         assert f" {command} " in shown
 
 
@@ -69,17 +75,21 @@ def test_data_train_distill_and_decoder(tmp_path: Path, monkeypatch: pytest.Monk
     assert shown.splitlines()[1] == f"packed {tmp_path / 'loops' / 'one.wav'}: 6 s for train"
     assert "0.00 hours to train on, 0.00 held out, 1 files skipped" in shown
     once = ("--steps", "1", "--batch", "1", "--device", "cpu")
+    early = Path("train/base/step-00001.safetensors")
     for command, wrote in (
-        ("train", Path("train/base/base.safetensors")),
-        ("distill", Path("train/ctm/generator.safetensors")),
-        ("train-decoder", Path("train/decoder/decoder.safetensors")),
+        (("train", "--snapshots", "1"), Path("train/base/base.safetensors")),
+        (("sharpen", "--weaker", str(early)), Path("train/sharp/base.safetensors")),
+        (("distill",), Path("train/ctm/generator.safetensors")),
+        (("train-decoder",), Path("train/decoder/decoder.safetensors")),
     ):
-        code, shown, said = invoke(command, *once)
+        code, shown, said = invoke(*command, *once)
         assert (code, said) == (0, "")
         assert shown.endswith(f"wrote {wrote}\n")
         assert wrote.is_file()
         assert (wrote.parent / "curve.tsv").read_text().startswith("1\t")
         assert (wrote.parent / "curve.png").is_file()
+    assert early.is_file()
+    assert "amount=2.0" in read_notes(Path("train/sharp/base.safetensors"))["sharpen"]
 
 
 def test_start_weights_are_found(tmp_path: Path) -> None:
@@ -126,6 +136,29 @@ def test_export_makes_a_model_the_engine_loads(weights: Path, quick_export: None
         "output": {"name": OUTPUT, "dtype": "float32", "shape": ["batch", 2, "512 * frames"]},
     }
     assert Engine.load(str(out)).network.config.frames == 512
+
+
+def test_a_sharpened_model_ships_with_the_student(weights: Path, quick_export: None) -> None:
+    """Named files, by a named amount; `--teacher` of `segue export` takes what comes of it."""
+    data, sharp = write_data(weights / "data", 6.5), weights / "sharp" / "base.safetensors"
+    for seed, name in enumerate(("base", "weaker")):
+        network = random_network(seed, replace(STUDENT, guided=False))
+        save_generator(weights / f"{name}.safetensors", network, SCALE, {"train": "x"})
+    code, shown, said = invoke(
+        *("sharpen", "--data", str(data), "--base", str(weights / "base.safetensors")),
+        *("--weaker", str(weights / "weaker.safetensors"), "--out", str(sharp.parent)),
+        *("--amount", "0.5", "--steps", "2", "--batch", "1", "--rate", "1e-3", "--seed", "3"),
+        *("--device", "cpu"),
+    )
+    assert (code, said) == (0, "")
+    assert shown.endswith(f"wrote {sharp}\n")
+    for told in ("steps=2, batch=1, rate=0.001", "seed=3", "amount=0.5"):
+        assert told in read_notes(sharp)["sharpen"]
+    code, _, said = export(weights, weights / "mine", "--teacher", str(sharp))
+    assert (code, said) == (0, "")
+    shipped, _ = load_generator(weights / "mine" / "base.safetensors")
+    assert shipped.config.tags == STUDENT.tags
+    assert read_notes(weights / "mine" / "base.safetensors") == read_notes(sharp)
 
 
 def test_manifest_tells_the_truth_about_the_decoder(tiny_model: Path) -> None:
@@ -183,6 +216,9 @@ def test_weights_beyond_half_precision_are_not_shipped(weights: Path) -> None:
         (("distill", "--steps", "5", "--snapshots", "6"), "snapshots must be at steps from 1 to 5"),
         (("train", "--from", "gone"), "no model 'gone'; shipped: segue-small"),
         (("train-decoder", "--from", "loops"), "loops holds no decoder.safetensors"),
+        (("train", "--snapshots", "often"), "steps like 100,200,400, not 'often'"),
+        (("sharpen", "--weaker", "loops"), "can't use train/base/base.safetensors"),
+        (("sharpen", "--weaker", "x", "--amount", "4.1"), "amount must be above 0 and at most 4"),
         (("distill", "--method", "lcm"), "no method 'lcm'; there are: ctm, cm"),
         (("export", "--out", "model"), "can't use train/ctm/generator.safetensors"),
     ],

@@ -15,6 +15,7 @@ from segue.presets.library import model_folder
 from segue.presets.vocabulary import Code, SegueError
 
 TRAIN = Path("train")
+BASE = TRAIN / "base" / "base.safetensors"
 TrainingData = Annotated[Path, typer.Option(help="What `segue data` wrote.")]
 Out = Annotated[Path, typer.Option(help="Folder to write to; a run stopped there goes on.")]
 Steps = Annotated[int | None, typer.Option(help="Steps in all.", show_default="the recipe's")]
@@ -24,6 +25,9 @@ Seed = Annotated[int, typer.Option(min=0, help="Same seed, same data, same weigh
 From = Annotated[
     str | None,
     typer.Option("--from", help="Weights to start from: a file, a folder or a model's name."),
+]
+Snapshots = Annotated[
+    str, typer.Option(help="Steps at which to keep the weights too, e.g. 100,200,400.")
 ]
 Device = Annotated[str | None, typer.Option(help="cpu or cuda.", show_default="cuda if there")]
 
@@ -90,6 +94,7 @@ def train(
     network: Annotated[
         str | None, typer.Option(help="segue-small or paper-unet.", show_default="segue-small")
     ] = None,
+    snapshots: Snapshots = "",
     steps: Steps = None,
     batch: Batch = None,
     rate: Rate = None,
@@ -104,23 +109,47 @@ def train(
 
     sizes = training.network_named(network or "segue-small")
     pace = _given(steps=steps, batch=batch, rate=rate, seed=seed)
-    recipe = training.TrainConfig(**pace, network=sizes)
+    recipe = training.TrainConfig(**pace, network=sizes, snapshots=_steps_in(snapshots))
     weights = start_weights(start, "base.safetensors")
     with _disk_trouble_said():
         _wrote(training.train(data, out, recipe, device, start=weights))
 
 
+def sharpen(
+    weaker: Annotated[
+        Path, typer.Option(help="An earlier state of the base, of `segue train --snapshots`.")
+    ],
+    data: TrainingData = TRAIN / "data",
+    base: Annotated[Path, typer.Option(help="What `segue train` wrote.")] = BASE,
+    out: Out = TRAIN / "sharp",
+    amount: Annotated[
+        float | None,
+        typer.Option(help="How far to step away from the weaker one, at most 4.", show_default="2"),
+    ] = None,
+    steps: Steps = None,
+    batch: Batch = None,
+    rate: Rate = None,
+    seed: Seed = 0,
+    device: Device = None,
+) -> None:
+    """Sharpen the base model: further from what it said when it knew less."""
+    from segue.export import sharpen as training
+
+    given = _given(steps=steps, batch=batch, rate=rate, seed=seed, amount=amount)
+    recipe = training.SharpenConfig(**given)
+    with _disk_trouble_said():
+        _wrote(training.sharpen(data, base, weaker, out, recipe, device))
+
+
 def distill(
     data: TrainingData = TRAIN / "data",
-    teacher: Annotated[Path, typer.Option(help="What `segue train` wrote.")] = (
-        TRAIN / "base" / "base.safetensors"
-    ),
+    teacher: Annotated[
+        Path, typer.Option(help="What `segue train` or `segue sharpen` wrote.")
+    ] = BASE,
     out: Out = TRAIN / "ctm",
     method: Annotated[str, typer.Option(help="ctm or cm.")] = "ctm",
     start: From = None,
-    snapshots: Annotated[
-        str, typer.Option(help="Steps at which to keep the weights too, e.g. 100,200,400.")
-    ] = "",
+    snapshots: Snapshots = "",
     steps: Steps = None,
     batch: Batch = None,
     rate: Rate = None,
@@ -191,7 +220,7 @@ def export(
         typer.echo(f"wrote {out / name}; {text}")
 
 
-COMMANDS: tuple[Callable[..., None], ...] = (data, train, distill, train_decoder, export)
+COMMANDS: tuple[Callable[..., None], ...] = (data, train, sharpen, distill, train_decoder, export)
 
 
 def register(app: typer.Typer) -> None:
