@@ -40,7 +40,7 @@ class SharpenConfig(Pace):
     """Length and pace of the sharpening, and how far it goes.
 
     `amount` is the step away from the weaker model, as a multiple of the way from it to the base.
-    No step is taken below level `lowest_t`, where detail is made that seams would betray.
+    No step is taken below level `lowest_t`: there it only moves what is known beside a gap.
     """
 
     steps: int = 2000
