@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import builtins
+import subprocess
+import sys
+import time
 from collections.abc import Iterator
+from statistics import median
 from typing import Any
 
 import pytest
 
 from segue.bridge.midi import events as midi
+from segue.bridge.midi import inlet
 from segue.bridge.midi import port as midi_port
 from segue.bridge.midi.channels import Channels, Moved, NoteShaped, Source
 from segue.bridge.midi.clock import SongClock
@@ -225,10 +230,10 @@ def test_unplugged_between_listing_and_opening(
 
 
 def test_a_burst_is_kept_whole(port: MidiPort) -> None:
-    """5,000 messages that come while nobody takes any, given as MIDI's thread gives them."""
+    """5,000 messages that come while nobody takes any, given as the inputs' thread gives them."""
     notes = [midi.NoteOn(0, i % 128, 1 + i // 128) for i in range(5000)]
     for note in notes:
-        port._arrived((list(encode(note)), 0.0), None)
+        port._arrived(0.0, encode(note))
     assert port.lost == 0
     assert [event for _, event in heard(port, len(notes))] == notes
 
@@ -239,6 +244,79 @@ def test_what_waits_has_a_limit(daw: Daw, port: MidiPort, monkeypatch: pytest.Mo
     daw.send(*(midi.NoteOn(0, note, 1) for note in range(1, 6)))
     until(lambda: port.lost == 2, "two messages should have been lost")
     assert [event for _, event in heard(port, 3)] == [midi.NoteOn(0, n, 1) for n in (1, 2, 3)]
+
+
+OPENED_OFTEN = """
+from segue.bridge.midi.port import MidiInputs, MidiPort
+inputs = MidiInputs("UNIX_JACK")
+for _ in range(100):
+    port = MidiPort("daw:out", inputs=inputs)
+    while not port.poll():
+        pass
+    port.close()
+inputs.close()
+"""
+
+
+def test_a_port_closes_while_messages_stream(daw: Daw) -> None:
+    """A hundred times over; JACK ends its thread where it is, which must not be in Python."""
+    child = subprocess.Popen([sys.executable, "-c", OPENED_OFTEN])
+    deadline = time.monotonic() + 60
+    try:
+        while child.poll() is None:
+            assert time.monotonic() < deadline, "a port that is closed hangs"
+            daw.send(*[midi.NoteOn(0, 60, 1)] * 100)
+    finally:
+        child.kill()
+    assert child.wait() == 0
+
+
+def test_a_queue_that_overflows(daw: Daw, rtmidi: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was there first stays, the loss is told, and what comes after arrives."""
+    monkeypatch.setattr(midi_port, "MAX_WAITING", 8)
+    monkeypatch.setattr(inlet, "MAX_WAITING", 8)
+    port, other = MidiPort(daw.name, only=JACK), MidiPort(daw.name, only=JACK)
+    notes = [midi.NoteOn(0, note, 1) for note in range(40)]
+    try:
+        with port._inputs.inlets._lock:
+            for note in notes[:20]:
+                daw.send(note)
+                heard(other, 1)
+        assert [event for _, event in heard(port, 7)] == notes[:7]
+        until(lambda: port.lost == 1, "the loss should have been noticed")
+        daw.send(notes[30])
+        assert [event for _, event in heard(port, 1)] == notes[30:31]
+        assert port.lost == 1
+        assert other.lost == 0
+    finally:
+        port.close()
+        other.close()
+
+
+def test_times_are_those_of_a_callback(
+    daw: Daw, rtmidi: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Within a millisecond, though the queue is looked at every 20 and active sensing passes."""
+    monkeypatch.setattr(inlet, "POLL_SECONDS", 0.02)
+    called: list[float] = []
+    other = rtmidi.MidiIn(rtmidi.API_UNIX_JACK, name="other")
+    other.set_callback(lambda *message: called.append(time.monotonic()))
+    other.open_virtual_port("in")
+    port = MidiPort(None, only=JACK)
+    connect(daw.name, "other:in")
+    connect(daw.name, "Segue:Segue")
+    try:
+        for i in range(200):
+            daw.send(midi.ActiveSensing(), midi.NoteOn(0, i % 128, 1))
+            time.sleep(0.007)
+        times = [now for now, _ in heard(port, 200)]
+    finally:
+        port.close()
+        other.close_port()  # nothing comes any more
+        other.delete()
+    assert len(called) == 200
+    errors = [abs(ours - theirs) for ours, theirs in zip(times, called, strict=True)]
+    assert median(errors[100:]) < 0.001
 
 
 def test_names(daw: Daw) -> None:

@@ -1,7 +1,8 @@
 """Whether the JACK server that MIDI comes through is still there, which python-rtmidi never says.
 
 When a server ends its ports stay listed and an open port stays silent, so a client of our own
-asks to be told (jack_on_shutdown).
+asks to be told (jack_on_shutdown). That is told in a thread which JACK may end where it is, also
+where it waits for Python's lock, so no Python may run there.
 """
 
 from __future__ import annotations
@@ -9,7 +10,6 @@ from __future__ import annotations
 import ctypes
 
 NO_START_SERVER = 1  # JackNoStartServer in jack/types.h
-ON_SHUTDOWN = ctypes.CFUNCTYPE(None, ctypes.c_void_p)
 
 
 class JackWatch:
@@ -20,15 +20,20 @@ class JackWatch:
     """
 
     def __init__(self, library: str, name: str) -> None:
-        self.gone = False
-        self._closed = ON_SHUTDOWN(self._note)  # kept: C does not hold on to it
+        self._ended = ctypes.c_longlong()  # a time_t: when the server has, or 0
         self._jack = ctypes.CDLL(library)
         self._declare()
         self._hush()
         self._client = self._jack.jack_client_open(name.encode(), NO_START_SERVER, None)
         if not self._client:
             raise OSError("no JACK server runs")
-        self._jack.jack_on_shutdown(self._client, self._closed, None)
+        write_time = ctypes.cast(ctypes.CDLL(None).time, ctypes.c_void_p)
+        self._jack.jack_on_shutdown(self._client, write_time, ctypes.byref(self._ended))
+
+    @property
+    def gone(self) -> bool:
+        """Whether the server has ended."""
+        return self._ended.value != 0
 
     def close(self) -> None:
         """Take the client away.
@@ -39,9 +44,6 @@ class JackWatch:
         if self._client:
             self._jack.jack_client_close(self._client)
             self._client = None
-
-    def _note(self, context: object) -> None:
-        self.gone = True
 
     def _hush(self) -> None:
         # libjack would print five lines at each try to find a server. It calls this with a text,
@@ -54,4 +56,4 @@ class JackWatch:
         jack.jack_client_open.restype = pointer
         jack.jack_client_open.argtypes = (ctypes.c_char_p, ctypes.c_int, pointer)
         jack.jack_client_close.argtypes = (pointer,)
-        jack.jack_on_shutdown.argtypes = (pointer, ON_SHUTDOWN, pointer)
+        jack.jack_on_shutdown.argtypes = (pointer, pointer, pointer)

@@ -31,7 +31,7 @@ class Port(Protocol):
 
     @property
     def lost(self) -> int:
-        """Messages for which there was no room."""
+        """Messages for which there was no room, at least."""
         ...
 
     def poll(self) -> list[tuple[float, bytes]]:
@@ -65,7 +65,7 @@ class Speaker(Protocol):
 
 
 class Playing:
-    """Carries out what a session wants. `wake` may be called from MIDI's thread."""
+    """Carries out what a session wants. `wake` may be called from any thread."""
 
     def __init__(
         self,
@@ -134,7 +134,7 @@ class Playing:
         """Whether it has come or gone, and has had room."""
         if lost := port.lost - self._lost[port.name]:
             self._lost[port.name] = port.lost
-            self._tell(f"{lost} MIDI messages of {port.name} came too fast and were lost")
+            self._tell(f"at least {lost} MIDI messages of {port.name} came too fast and were lost")
         if change := port.look(now):
             self._tell(change)
             if not port.connected:

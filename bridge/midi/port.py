@@ -13,18 +13,17 @@ from contextlib import suppress
 from types import ModuleType
 from typing import Any
 
-from segue.bridge.midi.codec import MAX_SYSEX_BYTES
+from segue.bridge.midi.codec import MAX_SYSEX_BYTES, encode
+from segue.bridge.midi.events import ActiveSensing
+from segue.bridge.midi.inlet import MAX_WAITING, Inlet, Inlets
 from segue.bridge.midi.jack_watch import JackWatch
 from segue.presets.vocabulary import Code, SegueError
 
 CLIENT = "Segue"
-# JACK ends its thread where it is. A call of ours that waits for Python's lock there must get it
-# first, or nobody ever gets it again.
-CALLED_SECONDS = 0.1
-MAX_WAITING = 65_536  # messages; at 31,250 baud a second brings 1,042 notes
 LOOK_SECONDS = 1.0  # how often names are looked at for what was plugged in or out
 NO_VIRTUAL = "WINDOWS_MM"
 JACK = "UNIX_JACK"
+ALIVE = encode(ActiveSensing())  # that a cable is there, three times a second
 
 
 def _rtmidi() -> ModuleType:
@@ -59,29 +58,29 @@ class MidiInputs:
         if not self._lists:
             text = "no MIDI here: start JACK, or load the kernel's sequencer (modprobe snd-seq)"
             raise SegueError(Code.UNSUPPORTED, text)
+        self.inlets = Inlets()
 
     def names(self) -> list[str]:
         """Ports that can be opened, as their system calls them."""
         return [name for system in self._lists for name in self._of(system)]
 
     def close(self) -> None:
-        """Let the systems go."""
+        """Let the systems go. Their ports are closed before."""
+        self.inlets.close()
         for system in list(self._lists):
             self._leave(system)
 
     def let_go(self, port: Any) -> None:
         """Close an open port. Without `delete` its client stays, and the next gets another name."""
         self._open.remove(port)
-        port.cancel_callback()
-        time.sleep(CALLED_SECONDS)
-        port.close_port()
+        self.inlets.remove(port)
         port.delete()
 
     def ended(self, port: Any) -> bool:
         """Whether the system of an open port has ended; the port itself just stays silent."""
         return self._jack_gone and port.get_current_api() == self._rtmidi.API_UNIX_JACK
 
-    def open(self, wanted: str, callback: Callable[[Any, Any], None]) -> tuple[Any, str]:
+    def open(self, wanted: str) -> tuple[Any, str]:
         """The open port whose name is `wanted`, else the first that holds it; and its name.
 
         A JACK that has ended is looked for again, once all its ports are closed. Raises SegueError
@@ -92,17 +91,17 @@ class MidiInputs:
             for system in self._lists:
                 for number, name in enumerate(self._of(system)):
                     if fits(name):
-                        return self._opened(system, callback, number), name
+                        return self._opened(system, number), name
         known = ", ".join(self.names()) or "none"
         text = f"--midi-port: there is no MIDI input {wanted!r}; there are: {known}"
         raise SegueError(Code.BAD_REQUEST, text)
 
-    def open_virtual(self, name: str, callback: Callable[[Any, Any], None]) -> Any:
+    def open_virtual(self, name: str) -> Any:
         """A port that others connect to. Raises SegueError on Windows, which has none."""
         self._rejoin()
         for system in self._lists:
             if system != NO_VIRTUAL:
-                return self._opened(system, callback, name)
+                return self._opened(system, name)
         known = ", ".join(self.names()) or "none"
         text = f"--midi-port: Windows has no virtual ports; choose one of: {known}"
         raise SegueError(Code.UNSUPPORTED, text)
@@ -138,13 +137,13 @@ class MidiInputs:
         except self._problems:
             return []
 
-    def _opened(self, system: str, callback: Callable[[Any, Any], None], port: int | str) -> Any:
+    def _opened(self, system: str, port: int | str) -> Any:
         api, midi = getattr(self._rtmidi, f"API_{system}"), None
         try:
-            midi = self._rtmidi.MidiIn(api, name=CLIENT)
+            midi = self._rtmidi.MidiIn(api, name=CLIENT, queue_size_limit=MAX_WAITING)
             self._open.append(midi)
-            midi.ignore_types(sysex=False, timing=False, active_sense=True)
-            midi.set_callback(callback)
+            # Of what is ignored JACK still counts the time, and leaves it out.
+            midi.ignore_types(sysex=False, timing=False, active_sense=False)
             midi.open_virtual_port(port) if isinstance(port, str) else midi.open_port(port)
         except self._problems as error:
             if midi is not None:
@@ -159,7 +158,7 @@ class MidiPort:
 
     `wanted` is a name or a part of one; None makes a port of our own that others connect to.
     Ports that are open together share their `inputs`; who gives them closes them. `wake` is
-    called from MIDI's thread for each message; `poll` takes them in any other.
+    called from the inputs' thread for each message; `poll` takes them in any other.
     """
 
     def __init__(
@@ -171,7 +170,7 @@ class MidiPort:
         inputs: MidiInputs | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.lost = 0  # messages for which there was no room
+        self.lost = 0  # messages for which there was no room, at least
         self._wanted, self._wake, self._clock = wanted, wake, clock
         self._waiting: deque[tuple[float, bytes]] = deque()
         self._looked = clock()
@@ -218,9 +217,10 @@ class MidiPort:
 
     def _open(self) -> None:
         if self._wanted is None:
-            self._midi = self._inputs.open_virtual(CLIENT, self._arrived)
+            self._midi = self._inputs.open_virtual(CLIENT)
         else:
-            self._midi, self.name = self._inputs.open(self._wanted, self._arrived)
+            self._midi, self.name = self._inputs.open(self._wanted)
+        self._inputs.inlets.add(Inlet(self._midi, self._arrived, self._overflowed, self._clock))
 
     def _is_there(self) -> bool:
         if self._inputs.ended(self._midi):
@@ -232,11 +232,15 @@ class MidiPort:
             self._inputs.let_go(self._midi)
             self._midi = None
 
-    def _arrived(self, message: tuple[list[int], float], data: object) -> None:
-        """In MIDI's own thread: the time, a copy, and nothing that waits."""
-        now, numbers = self._clock(), message[0]
-        if len(self._waiting) >= MAX_WAITING or len(numbers) > MAX_SYSEX_BYTES + 2:
+    def _arrived(self, now: float, data: bytes) -> None:
+        if data == ALIVE:
+            return
+        if len(self._waiting) >= MAX_WAITING or len(data) > MAX_SYSEX_BYTES + 2:
             self.lost += 1
             return
-        self._waiting.append((now, bytes(numbers)))
+        self._waiting.append((now, data))
+        self._wake()
+
+    def _overflowed(self) -> None:
+        self.lost += 1  # nobody counts how many
         self._wake()
