@@ -252,8 +252,8 @@ def clocks(player: Player, count: int, start: float) -> float:
     return start + count / 48
 
 
-def test_with_a_clock_times_are_beats() -> None:
-    """Two bars at 120: a note on beat 1 of the song, however late in seconds, is at beat 1."""
+def test_with_a_clock_notes_are_on_its_beats() -> None:
+    """Two bars at 120: a note on beat 1 of the song is half a second in, where the map has it."""
     player = Player(BARS)
     player.at(100.0, midi.Start())
     after = clocks(player, 25, 100.0)
@@ -266,8 +266,8 @@ def test_with_a_clock_times_are_beats() -> None:
         after += 1 / 48
     (melody,) = [c for c in asked(end).controls if isinstance(c, Melody)]
     (note,) = melody.notes
-    assert melody.unit == "beats"
-    assert [note.start, note.length] == pytest.approx([1, 1], abs=0.05)
+    assert melody.unit == "seconds"
+    assert [note.start, note.length] == pytest.approx([0.5, 0.5])
     assert after == pytest.approx(104, abs=0.1)
 
 
@@ -293,22 +293,21 @@ def test_with_time_code_alone_times_are_its_seconds() -> None:
 
 
 def test_where_the_song_is() -> None:
-    """In seconds of the phrase's own tempo, however fast the clock is; unknown without a tempo."""
-    for base, tempo in ((BARS, 120), (BASE, None)):
+    """In seconds of the phrase's own tempo, however fast the clock is; without one in its own."""
+    for base, tempo in ((BARS, 120), (BASE, 100)):
         player = Player(base)
         assert player.session.song(0.0) is None
         player.at(0.0, midi.Start())
         for i in range(49):
             player.at(i / 40, midi.Clock())  # 100 bpm
-        expected = None if tempo is None else 2 * 60 / tempo
-        assert player.session.song(48 / 40) == (expected and pytest.approx(expected))
+        assert player.session.song(48 / 40) == pytest.approx(2 * 60 / tempo)
         player.at(2.0, midi.Stop())
         assert player.session.song(2.0) is None
 
 
 @pytest.mark.parametrize("code", [True, False])
 def test_a_phrase_that_starts_in_another_bar(code: bool) -> None:
-    """Two bars from bar 2 on, beat 4: a note on beat 5 is at 1, in the loop too."""
+    """Two bars from bar 2 on, beat 4: a note on beat 5 is half a second in, in the loop too."""
     player = Player(BARS, from_bar=2)
     if code:  # from second 2 on, where beat 4 is
         time_code(player, 60, 60, 100.0)
@@ -322,31 +321,33 @@ def test_a_phrase_that_starts_in_another_bar(code: bool) -> None:
     else:
         found = [action for i in range(500) for action in player.at(100.5 + i / 48, midi.Clock())]
     (melody,) = [c for c in asked(found).controls if isinstance(c, Melody)]
-    assert melody.unit == "beats"
-    assert [melody.notes[0].start, melody.notes[0].length] == pytest.approx([1, 7], abs=0.05)
+    assert melody.unit == "seconds"
+    assert [melody.notes[0].start, melody.notes[0].length] == pytest.approx([0.5, 3.5], abs=0.025)
 
 
-def test_the_clocks_tempo_is_asked_for() -> None:
-    """Without --bpm a running clock says how fast the phrase is."""
-    player = Player(BASE)
-    player.at(0.0, midi.Start())
-    after = clocks(player, 48, 0.0)
-    player.at(after, midi.NoteOn(0, 60, 9))
-    end: list[Action] = []
-    while not end:
-        end = player.at(after, midi.Clock())
-        after += 1 / 48
-    request = asked(end)
-    assert request.tempo == TempoMap.steady(120)
-    assert {getattr(c, "unit", "beats") for c in request.controls} == {"beats"}
+def test_without_a_tempo_the_clocks_own_time_counts() -> None:
+    """Four seconds from the song's start, or four later: a note at second 1 or 5 is at 1."""
+    for begun in (0.0, 4.0):
+        player = Player(BASE)
+        player.at(0.0, midi.Start())
+        after = clocks(player, round((begun + 1) * 48), 0.0)
+        player.at(after, midi.NoteOn(0, 60, 9))
+        end: list[Action] = []
+        while not end:
+            end = player.at(after, midi.Clock())
+            after += 1 / 48
+        request = asked(end)
+        (melody,) = [c for c in request.controls if isinstance(c, Melody)]
+        assert (request.tempo, melody.unit) == (None, "seconds")
+        assert [melody.notes[0].start, melody.notes[0].length] == pytest.approx([1, 3])
 
 
 def test_a_tempo_without_a_clock() -> None:
-    """Beats then count from the first note, at the tempo that was said."""
+    """Seconds then count from the first note."""
     player = Player(BARS)
     request = asked(player.melody(10.0, 14.0))
     (melody,) = [c for c in request.controls if isinstance(c, Melody)]
-    assert melody.notes == (Note(start=0, length=2, pitch=60),)
+    assert melody.notes == (Note(start=0, length=1, pitch=60),)
 
 
 def press(player: Player, number: int, now: float = 0.0) -> list[Action]:
@@ -408,15 +409,16 @@ def test_an_armed_melody_is_in_phase(begun: tuple[Event, ...], beat: int, before
         end = player.at(after, midi.Clock())
         after += 1 / 48
     (melody,) = [c for c in asked(end).controls if isinstance(c, Melody)]
-    assert melody.notes[0].start == pytest.approx((beat + 2) % 8, abs=0.05)
+    assert melody.notes[0].start == pytest.approx((beat + 2) % 8 / 2)
 
 
-def test_a_song_of_unknown_tempo_begins_an_armed_melody() -> None:
-    """In seconds from the song's start, where no tempo is said and no clock has told one yet."""
+@pytest.mark.parametrize("begun", [(midi.Start(),), (midi.SongPosition(64), midi.Continue())])
+def test_a_song_of_unknown_tempo_begins_an_armed_melody(begun: tuple[Event, ...]) -> None:
+    """In seconds from where it begins, where no tempo is said and no clock has told one yet."""
     player = Player(BASE, load_map("nanokontrol2"))
     player.port = "nanoKONTROL2 1"
     press(player, 45)
-    player.at(10.0, midi.Start())
+    player.at(10.0, *begun)
     clocks(player, 12, 10.0)
     player.at(10.3, midi.NoteOn(0, 60, 9))
     (melody,) = [c for c in asked(player.at(14.0)).controls if isinstance(c, Melody)]
@@ -460,17 +462,17 @@ def test_a_clock_that_goes_without_a_word(base: Request) -> None:
     player.at(0.0, midi.Start())
     clocks(player, 49, 0.0)
     player.at(1.0, midi.NoteOn(0, 60, 9))
-    assert player.session.song(1.0) == (None if base is BASE else pytest.approx(1))
+    assert player.session.song(1.0) == pytest.approx(1)
     assert player.at(1.9) == []
     (melody,) = [c for c in asked(player.at(2.1)).controls if isinstance(c, Melody)]
     (note,) = melody.notes
-    assert [note.start, note.length] == pytest.approx([2, 2], abs=0.05)
+    assert [note.start, note.length] == pytest.approx([1, 1], abs=0.025)
     assert player.session.song(2.1) is None
     clocks(player, 25, 50.0)
     assert player.session.song(50.5) is None
     request = asked(player.melody(60.0, 64.0))
     (melody,) = [c for c in request.controls if isinstance(c, Melody)]
-    assert melody.notes == (Note(start=0, length=2, pitch=60),)
+    assert melody.notes == (Note(start=0, length=1, pitch=60),)
 
 
 def test_a_port_that_goes_ends_its_songs_take() -> None:
@@ -485,7 +487,7 @@ def test_a_port_that_goes_ends_its_songs_take() -> None:
     (melody,) = [
         c for c in asked(player.session.gone("Keys", 1.0)).controls if isinstance(c, Melody)
     ]
-    assert melody.notes[0].length == pytest.approx(1, abs=0.05)
+    assert melody.notes[0].length == pytest.approx(0.5, abs=0.025)
     assert player.session.song(1.0) is None
 
 
@@ -502,7 +504,7 @@ def test_ports_do_not_mix() -> None:
     assert player.session.song(71 / 48) == pytest.approx(71 / 48)
     found = player.session.receive("DAW", encode(midi.Stop()), 1.5)
     (melody,) = [c for c in asked(found).controls if isinstance(c, Melody)]
-    assert [melody.notes[0].start, melody.notes[0].length] == pytest.approx([2, 1], abs=0.05)
+    assert [melody.notes[0].start, melody.notes[0].length] == pytest.approx([1, 0.5], abs=0.025)
 
 
 def test_a_port_that_comes_back_begins_with_a_whole_message() -> None:
@@ -522,7 +524,7 @@ def test_a_song_that_stops_ends_its_take() -> None:
     player.at(0.5, midi.NoteOn(0, 60, 9))
     after = clocks(player, 24, after)
     (melody,) = [c for c in asked(player.at(1.0, midi.Stop())).controls if isinstance(c, Melody)]
-    assert melody.notes[0].length == pytest.approx(1, abs=0.05)
+    assert melody.notes[0].length == pytest.approx(0.5, abs=0.025)
 
 
 @pytest.mark.parametrize("told", [True, False])

@@ -117,6 +117,20 @@ def test_a_loop_that_jumps_back() -> None:
     assert clock.beat(end - 60 / (24 * 120)) == pytest.approx(1)
 
 
+def test_a_jump_to_where_nobody_has_listened() -> None:
+    """Its second is that of the last place heard, and the tempo from there; unknown without one."""
+    clock = SongClock()
+    clock.receive(Start(), 0.0)
+    clock.receive(SongPosition(16), 0.0)
+    assert clock.seconds(0.0) is None
+    clock.receive(SongPosition(0), 0.0)
+    end = ticking(clock, 49, 90)
+    clock.receive(SongPosition(16), end)
+    assert clock.seconds(end) == pytest.approx(4 * 60 / 90)
+    end = ticking(clock, 1, 90, end)
+    assert clock.seconds(end) == pytest.approx((4 + 1 / 24) * 60 / 90)
+
+
 def test_a_sender_that_goes_away() -> None:
     """The position stays within STALLED_SECONDS, and a new sender's tempo is its own."""
     clock = SongClock()

@@ -381,14 +381,14 @@ def test_the_whole_command(daw: Any, tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_notes_from_one_port_and_the_clock_from_another(daw: Any, tmp_path: Path) -> None:
-    """Over JACK: a keyboard's note, in phase with the clock of a DAW."""
+    """Over JACK: a keyboard's note, on the beat of a DAW's clock that slows down from 120 to 60."""
     loop, engine = tmp_path / "loop.wav", Recorder()
     soundfile.write(loop, [[0.1, 0.1]] * 8000, 8000)
     keys = type(daw)(daw.get_current_api(), name="keys")
     keys.open_virtual_port("out")
     options = ("--midi-port", "keys:out", "--midi-port", "daw:out", "--bars", "1", "--bpm", "120")
-    beat = [midi.Clock()] * 24
-    song: list[Event] = [midi.Start(), *beat, midi.NoteOn(0, 60, 99), *beat, midi.Stop()]
+    beat, half = [midi.Clock()] * 24, [midi.Clock()] * 12
+    song: list[Event] = [midi.Start(), *beat, *half, midi.NoteOn(0, 60, 99), *half, midi.Stop()]
     try:
         with (
             serving(tmp_path / "data", engine) as url,
@@ -396,10 +396,10 @@ def test_notes_from_one_port_and_the_clock_from_another(daw: Any, tmp_path: Path
         ):
             assert "MIDI from keys:out and daw:out, " in command.says("MIDI")
             command.says("-1: made in")
-            for event in song:
+            for i, event in enumerate(song):
                 port = keys if isinstance(event, midi.NoteOn) else daw
                 port.send_message(encode(event))
-                time.sleep(1 / 48)
+                time.sleep(1 / 48 if i < 24 else 1 / 24)
             command.says("-2: made in")
             assert command.stop() == 0
         with Command(str(loop), "--seconds", "1", *options[2:4], *options[2:4]) as command:
@@ -408,7 +408,7 @@ def test_notes_from_one_port_and_the_clock_from_another(daw: Any, tmp_path: Path
         keys.close_port()
         keys.delete()
     (melody,) = [c for c in engine.requests[1].controls if isinstance(c, Melody)]
-    assert [note.start for note in melody.notes] == pytest.approx([1.0], abs=0.3)
+    assert [note.start for note in melody.notes] == pytest.approx([0.75], abs=0.03)
 
 
 @pytest.mark.slow

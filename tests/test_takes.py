@@ -64,18 +64,10 @@ def test_hanging_notes_end_with_the_take() -> None:
     assert take.rows == ((0.0, 4.0, 60), (3.0, 1.0, 64))
 
 
-@pytest.mark.parametrize(("at", "start"), [(9.0, 1.0), (8.0, 0.0), (7.9, 0.0), (7.5, 3.5)])
+@pytest.mark.parametrize(("at", "start"), [(9.0, 1.0), (8.0, 0.0), (7.9, 0.0), (7.75, 3.75)])
 def test_a_grid_keeps_the_phase(at: float, start: float) -> None:
     """A take begins on the line before its first note, or on the one it came a little early for."""
     plan = Plan(what="melody", length=4, grid=4)
-    take = recorded(plan, (at, NoteOn(0, 60, 99)), (at + 0.25, NoteOff(0, 60, 0)), end=20.0)
-    assert take.rows[0][0] == start
-
-
-@pytest.mark.parametrize(("at", "start"), [(9.0, 3.0), (10.0, 0.0), (9.9, 0.0), (1.0, 3.0)])
-def test_a_grid_from_another_place(at: float, start: float) -> None:
-    """Lines lie a length apart on both sides of the offset."""
-    plan = Plan(what="melody", length=4, grid=4, offset=10)
     take = recorded(plan, (at, NoteOn(0, 60, 99)), (at + 0.25, NoteOff(0, 60, 0)), end=20.0)
     assert take.rows[0][0] == start
 

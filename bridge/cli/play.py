@@ -32,7 +32,10 @@ Seconds = Annotated[
     float | None, _option(WHERE, "How much new music to make.", show_default="the preset's")
 ]
 Bars = Annotated[float | None, _option(WHERE, "The same in bars of --bpm.")]
-Bpm = Annotated[float | None, _option(WHERE, "Beats a minute.", show_default="the MIDI clock's")]
+Bpm = Annotated[
+    float | None,
+    _option(WHERE, "Beats a minute; leave it out where the tempo changes within your loop."),
+]
 BeatsPerBar = Annotated[float | None, _option(WHERE, "Quarter notes a bar.", show_default="4")]
 FromBar = Annotated[
     int, _option(WHERE, "The bar of the DAW's song in which your loop starts.", min=1)

@@ -141,7 +141,7 @@ class LiveSession:
         return [Say(f"{job_id}: {text}")]
 
     def song(self, now: float) -> float | None:
-        """Where a song that runs is, in seconds at the phrase's tempo; None without either."""
+        """Where a song that runs is, in the phrase's seconds; None where none runs."""
         return self._recording.song(now)
 
     @property
@@ -206,8 +206,6 @@ class LiveSession:
         fields = self._base.model_dump(mode="json")
         slot = f"{self._base.id}-{self._slots}"
         fields["id"] = f"{self._base.id}-{self._asked}"
-        tempo = self._recording.tempo
-        fields["tempo"] = None if tempo is None else tempo.model_dump(mode="json")
         fields["settings"] |= {"slot": slot, "previews": True}
         if self._slots:
             fields["seed"] = self._draw()

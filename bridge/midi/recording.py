@@ -7,9 +7,10 @@ from typing import Any
 
 from segue.bridge.midi.channels import Gesture, Moved, Source
 from segue.bridge.midi.clock import SongClock
-from segue.bridge.midi.events import Continue, Event, Start
+from segue.bridge.midi.events import Continue, Event, SongPosition, Start, Stop
 from segue.bridge.midi.song import Follower, Song
 from segue.bridge.midi.takes import Plan, Stage, Take, What
+from segue.presets.controls import Loop, Outpaint
 from segue.presets.tempo import TempoMap
 from segue.presets.vocabulary import Request
 
@@ -17,24 +18,56 @@ RESTED_SECONDS = 0.3  # a knob that stands still for so long may be asked for
 OVERSHOT_SECONDS = 0.4  # after a take: a late last note, or a hand that has not stopped yet
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Phrase:
+    """What is played over, and where a song's places lie in it."""
+
+    seconds: float  # how long it is
+    tempo: TempoMap | None = None
+    start: float = 0.0  # where it begins on the map, in seconds
+    beats: float = 0.0  # how long it is by the map
+    first_beat: float = 0.0  # of the song's, where the phrase's first round begins
+
+    @classmethod
+    def of(cls, request: Request, from_bar: int) -> _Phrase:
+        """A request's new music, for a region that starts in a bar of the song (1: its first)."""
+        seconds, tempo = new_seconds(request), request.tempo
+        if tempo is None:
+            return cls(seconds=seconds)
+        start = _new_start(request, seconds)
+        return cls(
+            seconds=seconds,
+            tempo=tempo,
+            start=start,
+            beats=tempo.beat_at(start + seconds) - tempo.beat_at(start),
+            first_beat=(from_bar - 1) * tempo.changes[0].beats_per_bar + tempo.first_beat,
+        )
+
+    def place(self, song: Follower, time: float) -> float:
+        """Seconds from the first round's beginning, the earlier rounds' included.
+
+        The map says when a clock's beats are, in each round anew; MTC's seconds, and those of a
+        clock without a map, count from the song's start, which had the map's first tempo.
+        """
+        if self.tempo is None:
+            return song.seconds(time) or 0.0
+        if isinstance(song, SongClock):
+            rounds, beat = divmod(song.beat(time) - self.first_beat, self.beats)
+            return rounds * self.seconds + self.tempo.seconds_of_beats(self.start, beat)
+        return (song.seconds(time) or 0.0) - self.first_beat * 60 / self.tempo.changes[0].bpm
+
+
 @dataclass(frozen=True, slots=True)
 class _Timed:
-    """A take and what its times are: those of a clock or MTC, or without either the wall's."""
+    """A take over a phrase and the song that it follows; without one its times are the wall's."""
 
     take: Take
+    phrase: _Phrase
     follows: Follower | None
-    bpm: float | None  # its times are beats of this tempo; None: seconds
 
-    def at(self, now: float) -> float:
-        """`now` in the take's times."""
-        match self.follows:
-            case SongClock() as clock:
-                return clock.beat(now)
-            case None:
-                seconds = now
-            case code:
-                seconds = code.seconds(now) or 0.0
-        return seconds if self.bpm is None else seconds * self.bpm / 60
+    def at(self, time: float) -> float:
+        """A time in the take's times."""
+        return time if self.follows is None else self.phrase.place(self.follows, time)
 
     @property
     def armed(self) -> bool:
@@ -56,19 +89,17 @@ class _Timed:
 class Recording:
     """At most one melody and one intensity at a time, each as long as the new music of `base`.
 
-    Times are beats where a tempo was said or a clock runs, whose tempo is then taken over; else
-    seconds. A take counts in what runs when it begins: a clock, else MTC (whose song then has one
-    tempo from its start), else the time since. With either it begins on a multiple of the
-    phrase's length, counted from bar `from_bar` of the song (1: its start), and is over where
-    the song stops. Bars are those of the tempo that was said.
+    Times are seconds. A take counts in what runs when it begins: a clock, MTC, or neither, the
+    time since. With a song it begins on a multiple of the phrase's length, counted from bar
+    `from_bar` of the song (1: its start), and is over where the song stops.
     """
 
     def __init__(self, base: Request, from_bar: int = 1) -> None:
-        self.tempo = base.tempo
         self.features: dict[What, dict[str, Any]] = {}  # what was played, as it is asked for
-        self._base, self._song = base, Song(base.tempo.changes[0].bpm if base.tempo else None)
-        self._offset = base.tempo.seconds_of_bars(0.0, from_bar - 1) if base.tempo else 0.0
+        self._phrase = _Phrase.of(base, from_bar)
+        self._song = Song(base.tempo.changes[0].bpm if base.tempo else None)
         self._takes: dict[What, _Timed] = {}
+        self._waiting: list[tuple[Event | Gesture, float]] = []  # for the clock after them
         self._moved: float | None = None  # when a knob did last, if that is in no feature yet
         self._over: dict[What, float] = {}  # when the last take was, and what went on after it
 
@@ -91,7 +122,9 @@ class Recording:
         self._arm(what, now, source)
 
     def follow(self, port: str, event: Event, now: float) -> None:
-        """Clock and transport. A song of unknown tempo has no lines: its start begins a take."""
+        """Clock and transport. A song of unknown place has no lines: its start begins a take."""
+        if isinstance(event, Start | Continue | Stop | SongPosition):
+            self._place(now, jumps=True)
         self._song.receive(port, event, now)
         if isinstance(event, Start | Continue):
             self._arm_again(now)
@@ -101,6 +134,7 @@ class Recording:
 
     def forget(self, port: str, now: float) -> None:
         """A port has gone, and with it the song of those takes that followed it."""
+        self._place(now, jumps=True)
         gone = self._song.forget(port)
         for timed in self._takes.values():
             if timed.follows in gone:
@@ -108,18 +142,16 @@ class Recording:
 
     def receive(self, event: Event | Gesture, now: float) -> None:
         """What is played."""
-        self._arm_again(now)
         if isinstance(event, Moved):
             self._moved = now
-        for what, timed in self._takes.items():
-            if what == "melody" or isinstance(event, Moved):
-                timed.take.receive(event, timed.at(now))
+        self._waiting.append((event, now))
 
     def tick(self, now: float) -> bool:
         """Whether there is something new to ask for: a take is over, or a knob in it rests."""
         new = False
+        self._place(now)
         for what, timed in list(self._takes.items()):
-            timed.pass_time(now)
+            timed.pass_time(self._waiting[0][1] if self._waiting else now)
             over = timed.take.stage is Stage.DONE
             if over:
                 del self._takes[what]
@@ -127,6 +159,16 @@ class Recording:
             if self._has_moved(over, now) if what == "intensity" else over:
                 new |= self._keep(timed)
         return new
+
+    def _place(self, now: float, jumps: bool = False) -> None:
+        """Give takes what was played before a running clock's newest, or before the song jumps."""
+        clock = self._song.clock(now)
+        while self._waiting and (jumps or clock is None or clock.passed(self._waiting[0][1])):
+            event, time = self._waiting.pop(0)
+            self._arm_again(time)
+            for what, timed in self._takes.items():
+                if what == "melody" or isinstance(event, Moved):
+                    timed.take.receive(event, timed.at(time))
 
     def _has_moved(self, over: bool, now: float) -> bool:
         """Whether a knob has moved and rests, or its take is over; told once a movement."""
@@ -136,45 +178,34 @@ class Recording:
         return True
 
     def song(self, now: float) -> float | None:
-        """Where the song is, in seconds at the phrase's tempo from its first bar on, or None."""
-        clock, code = self._song.clock(now), self._song.code(now)
-        seconds = None if code is None else code.seconds(now)
-        if clock is not None and self.tempo is not None:
-            seconds = clock.beat(now) * 60 / self.tempo.changes[0].bpm
-        return None if seconds is None else seconds - self._offset
+        """Where the song is, in the phrase's seconds from its first bar on, or None."""
+        follows = self._follows(now)
+        return None if follows is None else self._phrase.place(follows, now)
+
+    def _follows(self, now: float) -> Follower | None:
+        """A clock whose place is known, else MTC. Beats always are; seconds have to be told."""
+        clock = self._song.clock(now)
+        if clock is not None and (self._phrase.tempo or clock.seconds(now) is not None):
+            return clock
+        return self._song.code(now)
 
     def _arm(self, what: What, now: float, source: Source | None = None) -> None:
-        clock, bpm = self._song.clock(now), self._bpm(now)
-        follows = self._song.code(now) if clock is None or bpm is None else clock
-        each = 1.0 if bpm is None else bpm / 60  # units a second
-        length = new_seconds(self._base) * each
-        grid, offset = 0.0 if follows is None else length, self._offset * each
-        plan = Plan(what=what, length=length, grid=grid, offset=offset, source=source)
-        self._takes[what] = _Timed(Take(plan), follows, bpm)
+        follows, length = self._follows(now), self._phrase.seconds
+        grid = 0.0 if follows is None else length
+        plan = Plan(what=what, length=length, grid=grid, source=source)
+        self._takes[what] = _Timed(Take(plan), self._phrase, follows)
 
     def _arm_again(self, now: float) -> None:
-        """What is armed waits for a song that may have begun, stopped or changed its tempo."""
+        """What is armed waits for a song that may have begun, stopped or told where it is."""
         for what, timed in list(self._takes.items()):
             if timed.armed:
                 self._arm(what, now, timed.take.plan.source)
-
-    def _bpm(self, now: float) -> float | None:
-        """The tempo that was said, else the clock's, while it lasts."""
-        if self.tempo is not None:
-            return self.tempo.changes[0].bpm
-        clock = self._song.clock(now)
-        return None if clock is None else clock.bpm
 
     def _keep(self, timed: _Timed) -> bool:
         rows, what = timed.take.rows, timed.take.plan.what
         if not rows:
             return False
-        if self.tempo is None and isinstance(timed.follows, SongClock) and timed.follows.bpm:
-            self.tempo = TempoMap.steady(round(timed.follows.bpm, 2))
-        feature: dict[str, Any] = {
-            "kind": what,
-            "unit": "seconds" if timed.bpm is None else "beats",
-        }
+        feature: dict[str, Any] = {"kind": what, "unit": "seconds"}
         if what == "melody":
             names = ("start", "length", "pitch")
             feature["notes"] = [dict(zip(names, row, strict=True)) for row in rows]
@@ -189,5 +220,19 @@ def new_seconds(request: Request) -> float:
     if request.new_seconds is not None:
         return request.new_seconds
     if request.new_bars is not None and request.tempo is not None:
-        return request.tempo.seconds_of_bars(0.0, request.new_bars)
+        return request.tempo.seconds_of_bars(_region_seconds(request), request.new_bars)
+    return _region_seconds(request)
+
+
+def _new_start(request: Request, seconds: float) -> float:
+    """Where so much new music begins, from the region's start on."""
+    match request.place:
+        case Outpaint(side="left" | "both"):
+            return -seconds
+        case Outpaint() | Loop():
+            return _region_seconds(request)
+    return 0.0
+
+
+def _region_seconds(request: Request) -> float:
     return request.region.length_seconds if request.region else 0.0

@@ -1,6 +1,6 @@
 """What a player does over a region, kept as rows: a melody, or a knob's movement.
 
-Times are counts of one unit, beats or seconds, chosen by who records; they are passed in.
+Times are seconds of a song, or of the wall, as who records has it; they are passed in.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from segue.presets.controls import MAX_NOTES
 MAX_MOVES = 20_000  # of a knob in one take
 MAX_POINTS = 512  # of its curve
 TOLERANCE = 0.005  # share of the knob's way that a curve may stray from it
-HOLD = 0.05  # units: a knob that rested longer moves from where it rested
-EARLY = 0.25  # units before a grid line that still mean it
+HOLD = 0.05  # seconds: a knob that rested longer moves from where it rested
+EARLY = 0.125  # seconds before a grid line that still mean it
 
 What = Literal["melody", "intensity"]
 Row = tuple[float, ...]
@@ -53,17 +53,15 @@ class IllegalCueError(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """What to record, for how many units, and from which lines on it may begin.
+    """What to record, for how many seconds, and from which lines on it may begin.
 
     The first note or movement begins it, or `begin`. With a grid it begins on the line before
-    (or just after), so that what is played in time with a loop stays in phase with it; one of
-    the lines is at `offset`.
+    (or just after), so that what is played in time with a loop stays in phase with it.
     """
 
     what: What
     length: float
     grid: float = 0.0
-    offset: float = 0.0
     source: Source | None = None  # the knob of an intensity
 
 
@@ -126,10 +124,10 @@ class Take:
         self.stage = after
 
     def _time(self, at: float) -> float:
-        """Units since the take's start, which this may be."""
+        """Seconds since the take's start, which this may be."""
         if self.stage is Stage.ARMED:
-            grid, offset = self.plan.grid, self.plan.offset
-            self.begin((at + EARLY - offset) // grid * grid + offset if grid else at)
+            grid = self.plan.grid
+            self.begin((at + EARLY) // grid * grid if grid else at)
         return max(at - self._origin, 0.0)
 
     def _play(self, event: Event | Gesture, at: float) -> None:
