@@ -88,6 +88,7 @@ def test_a_receive_buffer_that_is_too_small(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(udp_port, "RECEIVE_BUFFER_BYTES", 65_536)
     assert (doctor.receive_buffer().mark, doctor.receive_buffer().found) == (Mark.OK, "64 KiB")
     monkeypatch.setattr(udp_port, "RECEIVE_BUFFER_BYTES", 1 << 30)
+    monkeypatch.setattr(udp_port, "more_sockets", lambda *_: None)
     check = doctor.receive_buffer()
     assert check.mark is Mark.WARN
     assert check.found.endswith(" of 1048576 KiB")
@@ -96,6 +97,14 @@ def test_a_receive_buffer_that_is_too_small(monkeypatch: pytest.MonkeyPatch) -> 
         assert check.found == f"{most >> 10} of 1048576 KiB"
         assert "sudo sysctl -w net.core.rmem_max=1073741824" in check.advice
     assert check.advice.endswith("send them over TCP")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="one socket only, elsewhere")
+def test_many_small_receive_buffers_will_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the bridge receives through many sockets, there is nothing to do."""
+    monkeypatch.setattr(udp_port, "ask_for_room", lambda probe: 212_992)
+    check = doctor.receive_buffer()
+    assert (check.mark, check.found, check.advice) == (Mark.OK, "19 × 208 KiB", "")
 
 
 @pytest.mark.parametrize(

@@ -16,17 +16,20 @@ from typing import Literal, cast
 from segue.bridge.osc.codec import MAX_DATAGRAM_BYTES
 from segue.bridge.osc.commands import Sender
 from segue.bridge.osc.session import Reply
+from segue.bridge.osc.udp_group import OVERHEAD_BYTES, Datagram, UdpGroup, gather
 from segue.presets.vocabulary import Code, SegueError
 
 HOST = "127.0.0.1"
 RECEIVE_BUFFER_BYTES = 4 * 1024 * 1024  # asked for; the system may grant less
 MAX_KEPT_BYTES = 16 * 1024 * 1024  # of datagrams that are taken from the system, not understood yet
-OVERHEAD_BYTES = 256  # of one datagram
 TURN = 16  # datagrams that are understood before something else gets its turn
 
 
 class UdpPort(asyncio.DatagramProtocol):
-    """One UDP port of 127.0.0.1. Errors of single datagrams are counted, never fatal."""
+    """One UDP port of 127.0.0.1. Errors of single datagrams are counted, never fatal.
+
+    Where one socket would hold too little of a burst, a UdpGroup receives beside it, if it can.
+    """
 
     port = 0  # the one that is bound
     dropped = 0  # replies that the system would not take in time
@@ -37,23 +40,27 @@ class UdpPort(asyncio.DatagramProtocol):
         self._full = False
         self._transport: asyncio.DatagramTransport | None = None
         self._socket: socket.socket | None = None
-        self._kept: deque[tuple[bytes, tuple[str, int]]] = deque()
+        self._group: UdpGroup | None = None
+        self._kept: deque[Datagram] = deque()
         self._kept_bytes = 0
 
     async def open(self, port: int) -> None:
         """Bind `port` (0: any free one) and begin. Raises SegueError if it cannot be had."""
         endpoint = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         try:
-            ask_for_room(endpoint)
+            granted = ask_for_room(endpoint)
             endpoint.setblocking(False)
             endpoint.bind((HOST, port))
         except (OSError, OverflowError) as error:
             endpoint.close()
             raise SegueError(Code.BAD_REQUEST, bind_problem(port, error, "udp")) from error
         self.port = endpoint.getsockname()[1]
-        if os.name == "posix":  # on Windows the loop has a read of its own under way
-            self._socket = endpoint
         loop = asyncio.get_running_loop()
+        self._group = more_sockets(endpoint, granted)
+        if self._group is not None:
+            loop.add_reader(self._group, self._take)
+        elif os.name == "posix":  # on Windows the loop has a read of its own under way
+            self._socket = endpoint
         await loop.create_datagram_endpoint(lambda: self, sock=endpoint)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -62,8 +69,12 @@ class UdpPort(asyncio.DatagramProtocol):
 
     def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
         """Part of asyncio.DatagramProtocol."""
+        self._take((data, addr))
+
+    def _take(self, *came: Datagram) -> None:
         idle = not self._kept
-        self._keep(data, addr)
+        for each in came:
+            self._keep(*each)
         self._drain()
         if idle:
             self._understand()
@@ -73,10 +84,16 @@ class UdpPort(asyncio.DatagramProtocol):
         self._kept_bytes += len(data) + OVERHEAD_BYTES
 
     def _drain(self) -> None:
-        """Take all that came: the system has room for a few hundred, and drops the rest."""
+        """Take all that came: what the system has no room for it drops."""
         with suppress(OSError):  # nothing there, or closed meanwhile
             while self._socket is not None and self._kept_bytes < MAX_KEPT_BYTES:
                 self._keep(*self._socket.recvfrom(MAX_DATAGRAM_BYTES))
+        group = self._group
+        while group is not None and self._kept_bytes + group.most_bytes <= MAX_KEPT_BYTES:
+            for each in group.look():
+                self._keep(*each)
+            if not group.held_bytes:
+                return
 
     def _understand(self) -> None:
         try:
@@ -112,6 +129,10 @@ class UdpPort(asyncio.DatagramProtocol):
     def close(self) -> None:
         """Give the port back."""
         self._socket = None
+        if self._group is not None:
+            asyncio.get_running_loop().remove_reader(self._group)
+            self._group.close()
+            self._group = None
         if self._transport is not None:
             self._transport.abort()
 
@@ -122,6 +143,13 @@ def ask_for_room(endpoint: socket.socket) -> int:
         endpoint.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER_BYTES)
     granted = endpoint.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF)
     return granted // 2 if sys.platform == "linux" else granted  # socket(7): it tells the double
+
+
+def more_sockets(endpoint: socket.socket, granted: int) -> UdpGroup | None:
+    """A group beside a bound socket that was granted less than we ask for; None: it is alone."""
+    if granted >= RECEIVE_BUFFER_BYTES:
+        return None
+    return gather(endpoint, granted, MAX_KEPT_BYTES)
 
 
 def bind_problem(port: int, error: OSError | OverflowError, kind: Literal["udp", "tcp"]) -> str:
