@@ -14,8 +14,6 @@ import sys
 import threading
 from collections.abc import Iterator
 
-import torch
-
 from segue.presets.library import model_folder
 from segue.server.ditto.search_network import WAYS, SearchNetwork
 from segue.server.ditto.weights import load_generator
@@ -47,6 +45,8 @@ def quicken(model: str, search: SearchNetwork) -> Iterator[float]:
 
 def main(model: str) -> None:
     """Compile the generator of a model for this machine, and print in which way."""
+    import torch
+
     if hasattr(os, "nice"):
         os.nice(NICENESS)
     threading.Thread(target=_end_with_parent, daemon=True).start()
