@@ -63,7 +63,7 @@ class SharpenConfig(Pace):
 def autoguided(base: Denoiser, weaker: Denoiser, amount: float, lowest_t: float) -> Denoiser:
     """D = D_base + a (D_base - D_weaker), a = `amount` from `lowest_t` on and 0 below.
 
-    Equation 3 of arXiv 2406.02507 with w = 1 + a.
+    As in arXiv 2406.02507, whose w is 1 + a.
     """
 
     def denoiser(x_t: Tensor, t: Tensor) -> Tensor:
