@@ -263,7 +263,8 @@ def test_a_stranger_on_the_port(says: bytes, desk: Desk) -> None:
 def long_order(desk: Desk, buffer: int | None = None) -> Any:
     """A function for the turns of an order of five thousand points; the first one gives it.
 
-    The system holds `buffer` bytes of what is sent and not yet taken; else as many as it likes.
+    Its messages are there before, for they are made in turns of their own. The system holds
+    `buffer` bytes of what is sent and not yet taken; else as many as it likes.
     """
     script = Script(desk.reaper, SCRIPTS / "segue_stop.lua")
     return script.lua.eval(
@@ -280,14 +281,12 @@ def long_order(desk: Desk, buffer: int | None = None) -> Any:
         " local values = {}"
         " for n = 0, 4999 do values[2 * n + 1], values[2 * n + 2] = n / 1000, -n / 250 end"
         " local list = { what = 'intensity', columns = 2, values = values, scale = 'db' }"
-        " local function begin()"
-        "   local messages = rows.messages('long', list)"
-        "   messages[#messages + 1] = { address = '/segue/outpaint', { 's', 'long' },"
-        "     { 's', path }, { 'd', 1 }, { 'd', 4 }, { 'd', 6 }, { 'i', 3 } }"
-        "   return wire.order('long', messages, use('line').text(messages))"
-        " end"
+        " local messages = rows.messages('long', list)"
+        " messages[#messages + 1] = { address = '/segue/outpaint', { 's', 'long' },"
+        "   { 's', path }, { 'd', 1 }, { 'd', 4 }, { 'd', 6 }, { 'i', 3 } }"
+        " local text = use('line').text(messages)"
         " return function()"
-        "   order = order or begin()"
+        "   order = order or wire.order('long', messages, text)"
         "   for _, message in ipairs(order:answers()) do job:hear(message) end"
         "   return job.state end"
         " end"

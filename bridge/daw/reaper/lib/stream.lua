@@ -10,8 +10,8 @@ stream.__index = stream
 
 local HOST = "127.0.0.1"
 local PATIENCE = 2 -- seconds, until the first answer
-local MAX_UNSENT = 1 << 17 -- bytes from which on no more messages are made into packets
-local PIECES_A_TURN = 1638 -- that is 64 KiB
+local MAX_UNSENT = 1 << 15 -- bytes from which on no more messages are made into packets
+local PIECES_A_TURN = 410 -- that is 16 KiB
 -- Longer strings are laid out otherwise from Lua 5.4.7 on, and a library that brings 5.4.6 along
 -- makes them its own way.
 local PIECE = 40
