@@ -14,7 +14,7 @@ from typing import Any
 
 import lupa.lua54 as lupa
 
-from tests.reaper_project import Accessor, Envelope, Item, Project, Source, Take, Track
+from tests.reaper_project import Accessor, Envelope, Item, Project, Source, Track
 
 API: dict[str, Callable[..., Any]] = {}
 
@@ -46,6 +46,7 @@ class Reaper:
         self.libraries = ""  # where its Lua looks for them
         self.reading_costs = 0.0  # seconds, for each reading of an accessor
         self.frames_a_turn = [0]
+        self.calls_a_turn = [0]
         self.accessors: list[Accessor] = []
         self.registered: list[str] = []
         self.dialog: list[str | None] = []  # what will be typed
@@ -84,28 +85,39 @@ class Reaper:
     def turn(self) -> bool:
         """Run what has been deferred; whether there is more to come."""
         self.frames_a_turn.append(0)
+        self.calls_a_turn.append(0)
         self.clock += 0.033
         for script in self.scripts:
             script.turn()
         return any(script.deferred for script in self.scripts)
 
+    def counting(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        """One of its functions, the calls of which are counted."""
+
+        def call(*given: Any) -> Any:
+            self.calls_a_turn[-1] += 1
+            return function(self, *given)
+
+        return call
+
     def changed(self, project: Project, what: str) -> None:
         """A change belongs into an undo block."""
+        project.state_changes += 1
         if not project.open_blocks:
             project.changes_outside.append(what)
 
     def all_of(self, kind: type) -> list[Any]:
         """Every object of a kind that still is in an open project."""
+        if kind is Project:
+            return self.projects
         tracks = [track for project in self.projects for track in project.tracks]
+        if kind is Track:
+            return tracks
+        if kind is Envelope:
+            selected = [project.selected_envelope for project in self.projects]
+            return [*selected, *(each for track in tracks for each in track.envelopes)]
         items = [item for track in tracks for item in track.items]
-        found: dict[type, list[Any]] = {
-            Project: self.projects,
-            Track: tracks,
-            Item: items,
-            Take: [take for item in items for take in item.takes],
-            Envelope: [each for track in tracks for each in track.envelopes],
-        }
-        return found[kind]
+        return items if kind is Item else [take for item in items for take in item.takes]
 
     def valid(self, thing: Any, kind: type) -> Any:
         """The object; an error as REAPER's where it is another kind of thing or gone."""
@@ -128,7 +140,7 @@ class Script:
         self.lua = lupa.LuaRuntime(unpack_returned_tuples=True)
         self.lua.globals().package.cpath = reaper.libraries
         self.lua.globals().os.time = lambda: int(time.time()) + reaper.away
-        functions = {name: each.__get__(reaper) for name, each in API.items()}
+        functions = {name: reaper.counting(each) for name, each in API.items()}
         functions |= {"defer": self.deferred.append, "atexit": self.at_exit.append}
         functions["new_array"] = self._array
         self.lua.globals().reaper = self.lua.table_from(functions)

@@ -6,7 +6,7 @@ import math
 from typing import Any
 
 from tests.reaper_core import Reaper, at, documented, whole
-from tests.reaper_project import Accessor, Project, Take, Track, sample
+from tests.reaper_project import Accessor, Envelope, Project, Take, Track, sample
 
 TICKS_A_QUARTER = 960
 
@@ -93,23 +93,23 @@ def _envelope_by_name(reaper: Reaper, track: Any, name: str) -> Any:
 
 @documented("GetEnvelopeName")
 def _envelope_name(reaper: Reaper, envelope: Any) -> Any:
-    return True, envelope.name
+    return True, reaper.valid(envelope, Envelope).name
 
 
 @documented("GetSetEnvelopeInfo_String")
 def _envelope_text(reaper: Reaper, envelope: Any, name: str, value: str, is_set: bool) -> Any:
     assert (name, is_set) == ("ACTIVE", False)
-    return True, str(int(envelope.active))
+    return True, str(int(reaper.valid(envelope, Envelope).active))
 
 
 @documented("Envelope_GetParentTake")
 def _envelope_take(reaper: Reaper, envelope: Any) -> Any:
-    return envelope.take, 0, 0
+    return reaper.valid(envelope, Envelope).take, 0, 0
 
 
 @documented("Envelope_GetParentTrack")
 def _envelope_track(reaper: Reaper, envelope: Any) -> Any:
-    index = -1 if envelope.parameter is None else 0
+    index = -1 if reaper.valid(envelope, Envelope).parameter is None else 0
     return reaper.projects[reaper.front].tracks[0], index, index
 
 
@@ -122,12 +122,12 @@ def _parameter(reaper: Reaper, track: Any, effect: int, parameter: int) -> Any:
 
 @documented("Envelope_Evaluate")
 def _evaluate(reaper: Reaper, envelope: Any, time: float, rate: int, count: int) -> Any:
-    return 1, envelope.at(time), 0.0, 0.0, 0.0
+    return 1, reaper.valid(envelope, Envelope).at(time), 0.0, 0.0, 0.0
 
 
 @documented("GetEnvelopeScalingMode")
 def _scaling_mode(reaper: Reaper, envelope: Any) -> int:
-    return int(envelope.scaling)
+    return int(reaper.valid(envelope, Envelope).scaling)
 
 
 @documented("ScaleFromEnvelopeMode")
@@ -143,12 +143,15 @@ def _count_events(reaper: Reaper, take: Any) -> Any:
 
 @documented("MIDI_GetNote")
 def _get_note(reaper: Reaper, take: Any, index: int) -> Any:
-    start, end, pitch, muted = take.notes[whole(index)]
+    note = at(reaper.valid(take, Take).notes, index)
+    if note is None:
+        return False, False, False, 0.0, 0.0, 0, 0, 0
+    start, end, pitch, muted = note
     return True, False, muted, float(start), float(end), 0, pitch, 100
 
 
 @documented("MIDI_GetProjTimeFromPPQPos")
 def _note_time(reaper: Reaper, take: Any, ticks: float) -> float:
-    project = take.item.track.project
+    project = reaper.valid(take, Take).item.track.project
     quarters = project.quarters(take.item.info["D_POSITION"])
     return float(project.seconds(quarters + ticks / TICKS_A_QUARTER))

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import uuid
 from bisect import bisect_right
+from collections.abc import Iterator
 from dataclasses import dataclass, field
+from operator import itemgetter
 from pathlib import Path
 
 import soundfile
@@ -39,11 +42,10 @@ class Envelope:
 
     def at(self, time: float) -> float:
         """The raw value."""
-        times = [point[0] for point in self.points]
-        right = bisect_right(times, time)
+        right = bisect_right(self.points, time, key=itemgetter(0))
         if right == 0:
             return self.points[0][1]
-        if right == len(times):
+        if right == len(self.points):
             return self.points[-1][1]
         (t0, v0), (t1, v1) = self.points[right - 1 : right + 1]
         return v0 + (v1 - v0) * (time - t0) / (t1 - t0)
@@ -188,6 +190,7 @@ class Project:
     selected_envelope: Envelope | None = None
     undo: list[str] = field(default_factory=list)
     open_blocks: int = 0
+    state_changes: int = 0  # those that REAPER has counted
     changes_outside: list[str] = field(default_factory=list)
     numbers: dict[str, float] = field(default_factory=lambda: {"RENDER_SETTINGS": 64.0})
     texts: dict[str, str] = field(default_factory=lambda: {"RENDER_FILE": "mine"})
@@ -203,37 +206,48 @@ class Project:
         for marker in self.markers:
             metre = (marker.num, marker.denom) if marker.num else (found[-1].num, found[-1].denom)
             found.append(Marker(marker.time, marker.bpm, *metre, marker.glides))
-        return [
-            m for m, after in zip(found, [*found[1:], None], strict=True) if not _hidden(m, after)
-        ]
+        return [each for each, after in _with_next(found) if not _hidden(each, after)]
 
     def quarters(self, time: float) -> float:
         """Quarter notes from time 0 on."""
-        total, segments = 0.0, self.segments()
-        for place, each in enumerate(segments):
-            after = segments[place + 1] if place + 1 < len(segments) else None
+        total = 0.0
+        for place, (each, after) in enumerate(_with_next(self.segments())):
             end = min(time, after.time) if after else time
             if end <= each.time and place:
                 break
-            span = end - each.time
-            slope = (
-                (after.bpm - each.bpm) / (after.time - each.time) if after and each.glides else 0
-            )
-            total += (each.bpm * span + slope * span * span / 2) / 60
+            total += _quarters_in(each, after, end - each.time)
         return total
 
     def seconds(self, quarters: float) -> float:
         """The inverse of `quarters`."""
-        low, high = 0.0, 1e5
-        while True:
-            middle = (low + high) / 2
-            if middle in (low, high):
-                return middle
-            low, high = (middle, high) if self.quarters(middle) < quarters else (low, middle)
+        total = 0.0
+        for each, after in _with_next(self.segments()):
+            its = _quarters_in(each, after, after.time - each.time) if after else math.inf
+            if total + its >= quarters:
+                break
+            total += its
+        slope, left = _slope(each, after), 60 * (quarters - total)
+        if slope == 0:
+            return each.time + left / each.bpm
+        return each.time + (math.sqrt(each.bpm**2 + 2 * slope * left) - each.bpm) / slope
 
     def metre_at(self, time: float) -> Marker:
         """The marker in force."""
         return [each for each in self.segments() if each.time <= time][-1]
+
+
+def _with_next(markers: list[Marker]) -> Iterator[tuple[Marker, Marker | None]]:
+    return zip(markers, [*markers[1:], None], strict=True)
+
+
+def _slope(marker: Marker, after: Marker | None) -> float:
+    if after is None or not marker.glides:
+        return 0.0
+    return (after.bpm - marker.bpm) / (after.time - marker.time)
+
+
+def _quarters_in(marker: Marker, after: Marker | None, span: float) -> float:
+    return (marker.bpm * span + _slope(marker, after) * span * span / 2) / 60
 
 
 def _hidden(marker: Marker, after: Marker | None) -> bool:
