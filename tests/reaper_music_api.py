@@ -51,6 +51,11 @@ def _get_marker(reaper: Reaper, project: Any, index: int) -> Any:
     return True, marker.time, 0, 0.0, marker.bpm, marker.num, marker.denom, marker.glides
 
 
+@documented("FindTempoTimeSigMarker")
+def _find_marker(reaper: Reaper, project: Any, time: float) -> int:
+    return sum(each.time <= time for each in reaper.valid(project, Project).markers) - 1
+
+
 @documented("TimeMap_GetTimeSigAtTime")
 def _metre(reaper: Reaper, project: Any, time: float) -> Any:
     found = reaper.valid(project, Project).metre_at(time)

@@ -38,6 +38,11 @@ def _project_path(reaper: Reaper, project: Any) -> str:
     return str(reaper.valid(project, Project).folder)
 
 
+@documented("GetProjectStateChangeCount")
+def _state_changes(reaper: Reaper, project: Any) -> int:
+    return int(reaper.valid(project, Project).state_changes)
+
+
 @documented("GetResourcePath")
 def _resource_path(reaper: Reaper) -> str:
     return str(reaper.resources)

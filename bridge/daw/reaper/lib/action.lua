@@ -14,8 +14,7 @@ end
 return function(task)
   local left = leftover.notice()
   if left then say(left) end
-  local asked, problem = request.new(wish_for(task))
-  if not asked then return say(problem) end
+  local asked = request.new(wish_for(task))
   local mark, told = settings.stop_mark(), nil
   local function tell()
     if asked.notice and asked.notice ~= told then say(asked.notice) end

@@ -41,7 +41,9 @@ local function go_alike(track, new)
   end
 end
 
---- Pre-fader audio is laid over pre-fader audio, so both need the same fader and effects.
+--- Pre-fader audio is laid over pre-fader audio, so both need the same fader and effects. They are
+--- copied in one turn, for they belong to the clip's undo step, and what is done between two turns
+--- does not.
 local function sound_alike(track, new)
   for _, name in ipairs(LIKE) do
     reaper.SetMediaTrackInfo_Value(new, name, reaper.GetMediaTrackInfo_Value(track, name))

@@ -2,6 +2,9 @@
 -- What the producer has drawn, as rows: an envelope as the new music's level, a MIDI item's
 -- notes as its line. Times count from the beginning of the new music.
 
+local use = ...
+local pause = use("pause")
+
 local curves = {}
 
 local STEP_SECONDS = 0.05
@@ -85,6 +88,7 @@ function curves.intensity(proj, track, new, rate)
     local time = math.min(step * STEP_SECONDS, new.length)
     values[#values + 1] = time
     values[#values + 1] = level(value_at(envelope, new.start + time, rate))
+    pause.reading()
   end
   if not any_difference(values) then return nil end
   return { what = "intensity", columns = 2, values = values, scale = scale }
@@ -95,6 +99,7 @@ local function selected_midi(proj)
     local item = reaper.GetSelectedMediaItem(proj, i)
     local take = reaper.GetActiveTake(item)
     if take and reaper.TakeIsMIDI(take) then return item, take end
+    pause.reading()
   end
 end
 
@@ -122,9 +127,11 @@ function curves.melody(proj, new)
   local finish = math.min(last, start + new.length)
   local _, count = reaper.MIDI_CountEvts(take)
   local values = {}
-  for index = 0, math.min(count, MAX_NOTES) - 1 do
+  for index = 0, count - 1 do
     local at, length, pitch = note_at(take, index, start, finish)
     if at then table.move({ at, length, pitch }, 1, 3, #values + 1, values) end
+    if #values == 3 * MAX_NOTES then break end
+    pause.reading()
   end
   return #values > 0 and { what = "melody", columns = 3, values = values } or nil
 end

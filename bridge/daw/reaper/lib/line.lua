@@ -39,7 +39,7 @@ function line.text(messages)
   local lines = {}
   for place, message in ipairs(messages) do
     lines[place] = line.write(message)
-    pause()
+    pause.message()
   end
   return table.concat(lines)
 end

@@ -51,7 +51,8 @@ local function lists_of(proj, task, audio, wish, found, new)
   return lists
 end
 
---- An order as lists of numbers and a message; and the time where the new music joins.
+--- An order as lists of numbers and a message, and the time where the new music joins; with
+--- pauses, for there may be much to read.
 --- wish: task, preset, length, unit ("seconds" or "bars"), seed, text, curve, line.
 function order.read(proj, id, wish, found, audio)
   local task = tasks[wish.task]
@@ -64,7 +65,7 @@ function order.read(proj, id, wish, found, audio)
     { "i", wish.seed }, { "s", wish.text },
   }
   local lists = lists_of(proj, task, audio, wish, found, new)
-  return { id = id, lists = lists, make = make }, new and new.seam or audio.start
+  return { id = id, lists = lists, make = make, seam = new and new.seam or audio.start }
 end
 
 --- Its messages, the rows before it, and their text; with pauses, for there may be many.

@@ -4,11 +4,7 @@
 
 local project = {}
 
---- What is known of the project in front and of a track in it.
-function project.mark(track)
-  local proj, file = reaper.EnumProjects(-1)
-  return { proj = proj, file = file, track = reaper.GetTrackGUID(track) }
-end
+local CLOSED = "the project was closed"
 
 --- The file of what is open as this project, and whether it is in front; nil where nothing is.
 local function open_file(proj)
@@ -23,20 +19,41 @@ local function open_file(proj)
   end
 end
 
-local function track_of(proj, id)
-  for index = 0, reaper.CountTracks(proj) - 1 do
-    local track = reaper.GetTrack(proj, index)
-    if reaper.GetTrackGUID(track) == id then return track end
+--- The project in front.
+function project.mark()
+  local proj, file = reaper.EnumProjects(-1)
+  return { proj = proj, file = file }
+end
+
+--- What has happened to the project itself; nil where it is still open.
+function project.gone(mark)
+  return open_file(mark.proj) ~= mark.file and CLOSED or nil
+end
+
+--- From now on, the mark is that of this track too.
+function project.mark_track(mark, track)
+  mark.id, mark.track = reaper.GetTrackGUID(track), track
+end
+
+--- Where it was, or anywhere: undoing that it was removed makes it anew.
+local function track_of(mark)
+  local last = mark.track
+  local there = reaper.ValidatePtr2(mark.proj, last, "MediaTrack*")
+  if there and reaper.GetTrackGUID(last) == mark.id then return last end
+  for index = 0, reaper.CountTracks(mark.proj) - 1 do
+    local track = reaper.GetTrack(mark.proj, index)
+    if reaper.GetTrackGUID(track) == mark.id then return track end
   end
 end
 
 --- The track and whether its project is in front; else nil, nil and what has happened.
 function project.find(mark)
   local file, in_front = open_file(mark.proj)
-  if not file then return nil, nil, "the project was closed" end
-  local track = track_of(mark.proj, mark.track)
+  if not file then return nil, nil, CLOSED end
+  local track = track_of(mark)
+  mark.track = track or mark.track
   if track then return track, in_front end
-  return nil, nil, file == mark.file and "the track was removed" or "the project was closed"
+  return nil, nil, file == mark.file and "the track was removed" or CLOSED
 end
 
 return project

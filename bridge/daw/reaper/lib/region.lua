@@ -2,6 +2,9 @@
 -- Which stretch of which track is meant: time selection, razor edit, else the selected item.
 -- Times are project seconds.
 
+local use = ...
+local pause = use("pause")
+
 local region = {}
 
 local MAX_SECONDS = 600 -- what Segue takes
@@ -9,6 +12,7 @@ local CONTEXT_SECONDS = 8 -- heard beside a gap
 local MAX_ITEM_SECONDS = 120 -- an item up to this long is taken whole around a gap
 local DEFAULT_RATE = 48000
 local NONE = "select some time and a track, make a razor edit, or select an item"
+local ALL = "select the time that is to be made anew, inside the item"
 
 function region.rate(proj)
   if reaper.GetSetProjectInfo(proj, "PROJECT_SRATE_USE", 0, false) ~= 0 then
@@ -36,6 +40,7 @@ local function selected_audio_item(proj, start, finish)
     local first, last = region.bounds(item)
     local meets = first < finish and last > start
     if take and meets and not reaper.TakeIsMIDI(take) then return item end
+    pause.reading()
   end
 end
 
@@ -56,6 +61,7 @@ local function by_razor(proj)
         return { track = track, start = tonumber(start), finish = tonumber(finish) }
       end
     end
+    pause.reading()
   end
 end
 
@@ -76,14 +82,16 @@ function region.only_item(track, start, finish)
       if only or first > start + 1e-9 or last < finish - 1e-9 then return nil end
       only = item
     end
+    pause.reading()
   end
   return only
 end
 
---- {track, start, finish}, or nil and what to select.
-function region.find(proj)
+--- {track, start, finish}, or nil and what to select; `gap`: a part that is to be made anew.
+function region.find(proj, gap)
   local found = by_time(proj) or by_razor(proj) or by_item(proj)
   if not found then return nil, NONE end
+  if gap and found.whole then return nil, ALL end
   if found.finish - found.start > MAX_SECONDS then
     return nil, ("select at most %d seconds"):format(MAX_SECONDS)
   end
@@ -92,7 +100,6 @@ end
 
 --- The gap, and around it what is to be heard of its surroundings: the whole item or a part.
 function region.around(found)
-  if found.whole then return nil, "select the time that is to be made anew, inside the item" end
   local first, last = found.start - CONTEXT_SECONDS, found.finish + CONTEXT_SECONDS
   local item = region.only_item(found.track, found.start, found.finish)
   if item then

@@ -5,7 +5,7 @@ local use = ...
 local region, source, bounce, stems = use("region"), use("source"), use("bounce"), use("stems")
 local order, job, wire, spool = use("order"), use("job"), use("wire"), use("spool")
 local copy, placing, tasks, curves = use("copy"), use("placing"), use("tasks"), use("curves")
-local leftover, project = use("leftover"), use("project")
+local leftover, project, reading = use("leftover"), use("project"), use("reading")
 
 local DOUBLED = "done: mute what lies under it to hear it alone"
 
@@ -23,25 +23,36 @@ local function folder_in_project(proj, name)
   return folder
 end
 
-local function region_of(proj, task)
-  local found, problem = region.find(proj)
-  if found and task.gap then return region.around(found) end
-  return found, problem
+--- What is to be heard, {found, audio}, without audio where there is no file to read it from; or
+--- {problem}, what to do.
+local function place_of(self)
+  local found, problem = region.find(self.proj, self.task.gap)
+  if not found then return { problem = problem } end
+  if self.task.gap then found = region.around(found) end
+  -- An instrument's track is silent before its effects.
+  local instrument = reaper.TrackFX_GetInstrument(found.track) >= 0
+  if self.wish.effects or instrument then return { found = found, heard = true } end
+  local audio = not self.task.side and source.find(found, true)
+  return { found = found, audio = audio or source.find(found, false) }
 end
 
---- Begin; nil and what to do where it cannot. `wish` as in order.read, and `effects`.
+local function order_of(self)
+  local audio = self.audio
+  local read = order.read(self.proj, self.id, self.wish, self.found, audio)
+  audio.level = audio.heard and 1 or curves.level(self.found.track, read.seam, audio.rate)
+  return read
+end
+
+--- Begin, with the project in front. `wish` as in order.read, and `effects`.
 --- `text` says how far it is, `notice` what the producer must know even without a window.
 function request.new(wish)
-  local proj = reaper.EnumProjects(-1)
-  local task = tasks[wish.task]
-  local found, problem = region_of(proj, task)
-  if not found then return nil, problem end
-  local id = new_id()
-  return setmetatable({
-    id = id, proj = proj, mark = project.mark(found.track), wish = wish, task = task,
-    found = found, job = job.new(id), state = "reading",
-    text = "reading the audio", fraction = 0,
+  local id, mark = new_id(), project.mark()
+  local self = setmetatable({
+    id = id, proj = mark.proj, mark = mark, wish = wish, task = tasks[wish.task],
+    job = job.new(id), state = "looking", text = "reading the audio", fraction = 0,
   }, request)
+  self.read = reading.new(self.proj, function() return place_of(self) end)
+  return self
 end
 
 --- The job is over for Segue's side too: what was written only for it goes.
@@ -63,18 +74,25 @@ local function kept(self, why)
   fail(self, ("%s; the clip is kept: %s"):format(why, self.job:paths()))
 end
 
+local function fail_reading(self, gone)
+  if self.bounce then self.bounce:stop() end
+  fail(self, gone .. " while it was read")
+end
+
+--- Find the track anew, or fail where it is gone.
+local function is_there(self)
+  local track, _, gone = project.find(self.mark)
+  self.found.track = track
+  if not track then fail_reading(self, gone) end
+  return track ~= nil
+end
+
 --- The audio, false while it is being read, nil and a problem.
 local function audio_of(self)
+  if self.audio then return self.audio end
   if self.bounce then return self.bounce:step() end
   local folder = folder_in_project(self.proj, "/in")
-  -- An instrument's track is silent before its effects.
-  local instrument = reaper.TrackFX_GetInstrument(self.found.track) >= 0
-  if self.wish.effects or instrument then
-    return stems.render(self.proj, self.found, folder, self.id)
-  end
-  local audio = not self.task.side and source.find(self.found, true)
-  audio = audio or source.find(self.found, false)
-  if audio then return audio end
+  if self.heard then return stems.render(self.proj, self.found, folder, self.id) end
   local begun, problem = bounce.new(self.proj, self.found, folder .. "/" .. self.id .. ".wav")
   self.bounce = begun
   return begun and false, problem
@@ -82,25 +100,38 @@ end
 
 local TURNS = {}
 
+function TURNS.looking(self)
+  local gone = project.gone(self.mark)
+  if gone then return fail_reading(self, gone) end
+  local place = self.read:step()
+  if not place then return end
+  if place.problem then return fail(self, place.problem) end
+  project.mark_track(self.mark, place.found.track)
+  self.found, self.audio, self.heard = place.found, place.audio, place.heard
+  self.state = "reading"
+  self:step()
+end
+
 function TURNS.reading(self)
-  local track, _, gone = project.find(self.mark)
-  if not track then
-    if self.bounce then self.bounce:stop() end
-    return fail(self, gone .. " while it was read")
-  end
-  self.found.track = track
+  if not is_there(self) then return end
   local audio, problem = audio_of(self)
   if audio == nil then return fail(self, problem) end
   if not audio then return end
   self.audio = audio
-  local read, seam = order.read(self.proj, self.id, self.wish, self.found, audio)
-  audio.level = audio.heard and 1 or curves.level(self.found.track, seam, audio.rate)
-  self.encode = coroutine.wrap(function() return order.encode(read) end)
+  self.read = reading.new(self.proj, function() return order_of(self) end)
   self.state = "ordering"
   self:step()
 end
 
 function TURNS.ordering(self)
+  local read = is_there(self) and self.read:step()
+  if not read then return end
+  self.encode = coroutine.wrap(function() return order.encode(read) end)
+  self.state = "encoding"
+  self:step()
+end
+
+function TURNS.encoding(self)
   local messages, text = self.encode()
   if not messages then return end -- there is more to do
   local problem

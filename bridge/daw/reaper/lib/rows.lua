@@ -30,7 +30,7 @@ function rows.messages(id, list)
   local messages, step = { begin }, MAX_ROWS * list.columns
   for first = 1, #list.values, step do
     messages[#messages + 1] = add(id, list, first, math.min(first + step - 1, #list.values))
-    pause()
+    pause.message()
   end
   messages[#messages + 1] = finish
   return messages

@@ -3,6 +3,9 @@
 -- beats a bar). A beat is a quarter note. A tempo that glides becomes steps, each as long in
 -- beats as the glide is there.
 
+local use = ...
+local pause = use("pause")
+
 local tempo = {}
 
 local GLIDE_SECONDS = 0.25 -- of one step
@@ -20,11 +23,17 @@ end
 
 --- Markers from the one in force at `start` on, up to `finish`.
 local function markers(proj, start, finish)
-  local list = {}
-  for index = 0, reaper.CountTempoTimeSigMarkers(proj) - 1 do
+  local list, first = {}, reaper.FindTempoTimeSigMarker(proj, start + NEARBY)
+  for index = math.max(first, 0), reaper.CountTempoTimeSigMarkers(proj) - 1 do
     local each = marker(proj, index)
-    if each.time <= start + NEARBY then list[1] = each end
-    if each.time > start + NEARBY and each.time < finish then list[#list + 1] = each end
+    if each.time <= start + NEARBY then
+      list[1] = each
+    elseif each.time < finish then
+      list[#list + 1] = each
+    else
+      break
+    end
+    pause.reading()
   end
   return list
 end
@@ -44,6 +53,7 @@ local function add_glide(rows, proj, start, from, to, beats)
   for i = 0, steps - 1 do
     local at = from + i * step
     add(rows, at - start, bpm_between(proj, at, at + step), beats)
+    pause.reading()
   end
 end
 
@@ -67,6 +77,7 @@ local function metres(proj)
       last = { beats = beats, bars = bars, bar = metre(each.num, each.denom) }
       list[#list + 1] = last
     end
+    pause.reading()
   end
   return list
 end

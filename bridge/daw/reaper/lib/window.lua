@@ -35,8 +35,7 @@ local function begin(self)
   if self.request and not self.request:ended() then return end
   settings.save(self.wish)
   self.stop_mark = settings.stop_mark()
-  local begun, problem = request.new(self.wish)
-  self.request, self.text = begun, problem or ""
+  self.request = request.new(self.wish)
 end
 
 local function busy(self)
