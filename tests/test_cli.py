@@ -8,6 +8,7 @@ import sys
 from importlib.metadata import version
 from pathlib import Path
 
+import mido
 import numpy as np
 import pytest
 import soundfile
@@ -17,6 +18,7 @@ from segue.bridge import offline
 from segue.bridge.cli import main
 from segue.bridge.cli.order import Order, request_of
 from segue.presets.library import preset_names
+from segue.presets.tempo import TempoMap
 from segue.presets.vocabulary import Code, Progress, Request, Result, SegueError, State
 
 RATE = 8000
@@ -227,6 +229,25 @@ def test_every_option_arrives(tone: Path, monkeypatch: pytest.MonkeyPatch) -> No
     assert (made.seed, made.settings.seeds, made.settings.keep) == (4, 5, 2)
     assert (made.settings.iterations, made.settings.within_seconds) == (9, 30.0)
     assert (made.settings.tags, made.settings.guidance) == (("slow", "strings"), 3.0)
+
+
+def test_the_tempo_map_of_a_song_arrives(tone: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """--tempo takes the place of --bpm, from --from-bar on: bar 2 of 3/4 is at 60."""
+    asked: list[Request] = []
+    monkeypatch.setattr(offline, "run_offline", lambda request, *_: asked.append(request))
+    song = mido.MidiFile(ticks_per_beat=480)
+    metre = mido.MetaMessage("time_signature", numerator=3, denominator=4)
+    slow = mido.MetaMessage("set_tempo", tempo=1_000_000, time=3 * 480)
+    song.tracks.append(mido.MidiTrack([metre, slow]))
+    song.save(tone.with_name("song.mid"))
+    monkeypatch.chdir(tone.parent)
+    words = "tone.wav --bars 2 --tempo song.mid --from-bar"
+    assert invoke("make", *words.split(), "2") == (0, "", "")
+    assert asked[0].tempo == TempoMap.steady(60, 3)
+    assert invoke("make", *words.split(), "0")[0] == 2  # as all that is outside a range
+    assert invoke("make", *words.split(), "2", "--bpm", "60") == (
+        1, "", "segue: --bpm: the file of --tempo says it already: leave one of them out\n",
+    )  # fmt: skip
 
 
 def test_errors_of_the_engine_reach_the_user(tone: Path, monkeypatch: pytest.MonkeyPatch) -> None:
