@@ -13,6 +13,8 @@ import pytest
 import soundfile
 
 from segue.bridge.cli.order import Order, request_of
+from segue.bridge.cli.play import begins_at
+from segue.bridge.midi.recording import InSong
 from segue.presets.controls import Inpaint, Outpaint
 from segue.presets.tempo import MAX_CHANGES, TempoMap
 from segue.presets.vocabulary import Request, SegueError
@@ -309,3 +311,17 @@ def test_what_does_not_go_together(
     with pytest.raises(SegueError) as caught:
         request_of(Order(**fields))
     assert caught.value.text.startswith(said)
+
+
+def test_where_a_bar_is_in_a_song(audio: Path, song: Path) -> None:
+    """Bar 4 begins at beat 11 and second 7, and bar 1002 some 996 of 2.4 s behind bar 6."""
+    request = ask(audio, song, seconds=1.0)
+    assert begins_at(request, song, 4) == InSong(beats=11, seconds=7)
+    assert begins_at(request, song, 1002) == InSong(beats=17.5 + 3984, seconds=11.68 + 2390.4)
+
+
+def test_where_a_bar_is_at_one_tempo(audio: Path) -> None:
+    """Two bars of 3/4 at 90 are 4 s; without a tempo there are no bars."""
+    steady = request_of(Order(source=audio, seconds=1.0, bpm=90.0, beats_per_bar=3.0))
+    assert begins_at(steady, None, 3) == InSong(beats=6, seconds=4)
+    assert begins_at(request_of(Order(source=audio, seconds=1.0)), None, 1) == InSong()
