@@ -13,6 +13,7 @@ from pydantic import Field, ValidationError
 from segue.presets.controls import PLACES, Place
 from segue.presets.vocabulary import (
     MAX_CONTROLS,
+    MAX_NEW_BARS,
     MAX_NEW_SECONDS,
     Code,
     Control,
@@ -45,7 +46,7 @@ class Preset(Word):
     controls: tuple[Control, ...] = Field(default=(Outpaint(),), max_length=MAX_CONTROLS)
     settings: Settings = Settings()
     new_seconds: float | None = Field(default=None, gt=0, le=MAX_NEW_SECONDS)
-    new_bars: float | None = Field(default=None, gt=0, le=1000)
+    new_bars: float | None = Field(default=None, gt=0, le=MAX_NEW_BARS)
     needs: tuple[Literal["intensity", "melody", "structure", "text"], ...] = ()
 
     @property

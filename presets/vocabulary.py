@@ -40,6 +40,7 @@ __all__ = [
 ]
 
 MAX_NEW_SECONDS = 180.0
+MAX_NEW_BARS = 1000.0
 MAX_CONTROLS = 8
 MAX_SEED = 2**31 - 1  # an OSC int32
 MAX_SEEDS = 64
@@ -96,7 +97,7 @@ class Request(Word):
     id: Id
     region: Region | None = None
     new_seconds: float | None = Field(default=None, gt=0, le=MAX_NEW_SECONDS)
-    new_bars: float | None = Field(default=None, gt=0, le=1000)
+    new_bars: float | None = Field(default=None, gt=0, le=MAX_NEW_BARS)
     tempo: TempoMap | None = None
     seed: Seed | None = None
     controls: tuple[Control, ...] = Field(default=(Outpaint(),), max_length=MAX_CONTROLS)

@@ -14,12 +14,18 @@ import soundfile
 from typer.testing import CliRunner
 
 from segue.bridge import offline
-from segue.bridge.cli import main
+from segue.bridge.cli import main, play
 from segue.bridge.cli.order import Order, request_of
+from segue.bridge.midi.recording import InSong
 from segue.presets.library import preset_names
+from segue.presets.tempo import TempoMap
 from segue.presets.vocabulary import Code, Progress, Request, Result, SegueError, State
 
 RATE = 8000
+SONG = (  # 3/4, at 120 and from bar 2 on at 60
+    b"MThd\0\0\0\6\0\0\0\1\1\xe0MTrk\0\0\0\x14"
+    b"\0\xff\x58\4\3\2\x18\x08\x8b\x20\xff\x51\3\x0f\x42\x40\0\xff\x2f\0"
+)
 
 
 def invoke(*arguments: str) -> tuple[int, str, str]:
@@ -227,6 +233,37 @@ def test_every_option_arrives(tone: Path, monkeypatch: pytest.MonkeyPatch) -> No
     assert (made.seed, made.settings.seeds, made.settings.keep) == (4, 5, 2)
     assert (made.settings.iterations, made.settings.within_seconds) == (9, 30.0)
     assert (made.settings.tags, made.settings.guidance) == (("slow", "strings"), 3.0)
+
+
+def test_the_tempo_map_of_a_song_arrives(tone: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """--tempo takes the place of --bpm, from --from-bar on: bar 2 of 3/4 is at 60."""
+    asked: list[Request] = []
+    monkeypatch.setattr(offline, "run_offline", lambda request, *_: asked.append(request))
+    tone.with_name("song.mid").write_bytes(SONG)
+    monkeypatch.chdir(tone.parent)
+    words = "tone.wav --bars 2 --tempo song.mid --from-bar"
+    assert invoke("make", *words.split(), "2") == (0, "", "")
+    assert asked[0].tempo == TempoMap.steady(60, 3)
+    assert invoke("make", *words.split(), "0")[0] == 2  # as all that is outside a range
+    assert invoke("make", *words.split(), "2", "--bpm", "60") == (
+        1, "", "segue: --bpm: the file of --tempo says it already: leave one of them out\n",
+    )  # fmt: skip
+
+
+def test_the_bar_of_a_song_to_play_in(tone: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Bar 3 begins at beat 6: at one tempo of the command line, or by the song's own map."""
+    asked: list[tuple[Request, play.Setup]] = []
+    monkeypatch.setattr(play, "run_play", lambda *each: asked.append((each[0], each[1])))
+    song = tone.with_name("song.mid")
+    song.write_bytes(SONG)
+    for words in (("--bpm", "90", "--beats-per-bar", "3"), ("--tempo", str(song))):
+        assert invoke("play", str(tone), "--from-bar", "3", *words) == (0, "", "")
+    (steady, first), (mapped, second) = asked
+    assert (first.begins, second.begins) == (
+        InSong(beats=6, seconds=4),
+        InSong(beats=6, seconds=4.5),
+    )
+    assert (steady.tempo, mapped.tempo) == (TempoMap.steady(90, 3), TempoMap.steady(60, 3))
 
 
 def test_errors_of_the_engine_reach_the_user(tone: Path, monkeypatch: pytest.MonkeyPatch) -> None:

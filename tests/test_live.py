@@ -11,7 +11,7 @@ from segue.bridge.midi.codec import encode
 from segue.bridge.midi.controller_map import Bound, ControllerMap, Target, load_map
 from segue.bridge.midi.events import Event
 from segue.bridge.midi.live import Action, Ask, Hear, Learned, LiveSession, Say, Withdraw
-from segue.bridge.midi.recording import RESTED_SECONDS
+from segue.bridge.midi.recording import RESTED_SECONDS, SONG_START, InSong
 from segue.presets.controls import Intensity, Loop, Melody, Note
 from segue.presets.tempo import TempoMap
 from segue.presets.vocabulary import (
@@ -47,10 +47,10 @@ class Player:
         base: Request = BASE,
         chosen: ControllerMap = WHEEL,
         learn: Target | None = None,
-        from_bar: int = 1,
+        begins: InSong = SONG_START,
     ) -> None:
         seeds: Iterator[int] = iter(range(100, 200))
-        self.session = LiveSession(base, chosen, lambda: next(seeds), learn, from_bar)
+        self.session = LiveSession(base, chosen, lambda: next(seeds), learn, begins)
         self.port = "Keys"
 
     def at(self, now: float, *events: Event) -> list[Action]:
@@ -308,7 +308,7 @@ def test_where_the_song_is() -> None:
 @pytest.mark.parametrize("code", [True, False])
 def test_a_phrase_that_starts_in_another_bar(code: bool) -> None:
     """Two bars from bar 2 on, beat 4: a note on beat 5 is half a second in, in the loop too."""
-    player = Player(BARS, from_bar=2)
+    player = Player(BARS, begins=InSong(beats=4, seconds=2))
     if code:  # from second 2 on, where beat 4 is
         time_code(player, 60, 60, 100.0)
     else:

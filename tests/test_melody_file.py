@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 import soundfile
 
-from segue.bridge.cli.melody_file import MAX_MIDI_BYTES, melody_of
+from segue.bridge.cli.melody_file import melody_of
+from segue.bridge.cli.midi_file import MAX_MIDI_BYTES
 from segue.presets.controls import MAX_NOTES, Melody
 from segue.presets.vocabulary import SegueError
 

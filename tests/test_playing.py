@@ -507,6 +507,8 @@ def test_a_jack_that_ends_and_comes_back(
         (("--audition", "--device", "Moon"), "--device: no output 'Moon'"),
         (("--learn", "volume"), "--learn: there is no 'volume'; choose one of intensity, "),
         (("--from-bar", "3"), "--from-bar: bars need a tempo"),
+        (("--tempo", "gone.mid"), "--tempo: there is no file gone.mid"),
+        (("--tempo", "gone.mid", "--bpm", "90"), "--bpm: the file of --tempo says it already"),
     ],
 )
 def test_what_cannot_be_had(daw: Any, tmp_path: Path, options: tuple[str, ...], said: str) -> None:

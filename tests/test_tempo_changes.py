@@ -13,7 +13,8 @@ from segue.bridge.midi.codec import encode
 from segue.bridge.midi.controller_map import Bound, ControllerMap
 from segue.bridge.midi.events import Event
 from segue.bridge.midi.live import Action, Ask, LiveSession
-from segue.presets.controls import Intensity, Melody, Outpaint, Vary
+from segue.bridge.midi.recording import SONG_START, InSong
+from segue.presets.controls import Intensity, Loop, Melody, Outpaint, Vary
 from segue.presets.tempo import TempoChange, TempoMap
 from segue.presets.vocabulary import Region, Request
 
@@ -40,12 +41,14 @@ TOLD = pytest.mark.parametrize("told", [True, False], ids=["map", "no map"])
 class Desk:
     """A player in time with a DAW whose clock goes by a tempo map."""
 
-    def __init__(self, song: TempoMap, told: bool, **fields: object) -> None:
+    def __init__(
+        self, song: TempoMap, told: bool, begins: InSong = SONG_START, **fields: object
+    ) -> None:
         length = song.seconds_at(BEATS)
         region = Region(path="/m/loop.wav", start_seconds=0, length_seconds=length)
         request: dict[str, object] = {"id": "play", "region": region, "controls": (Vary(),)}
         request |= {"tempo": song if told else None} | fields
-        self.session = LiveSession(Request.model_validate(request), WHEEL, lambda: 1)
+        self.session = LiveSession(Request.model_validate(request), WHEEL, lambda: 1, begins=begins)
         self.song, self.begun = song, 100.0
         self.asked: list[Request] = []
 
@@ -231,6 +234,41 @@ def test_new_music_after_a_region() -> None:
     desk.send(desk.begun, midi.Start())
     desk.roll(0, 9, notes({5.5: 60}), when=lambda beat: beat / 2 if beat < 4 else beat - 2)
     assert desk.melody() == [pytest.approx((3.5, 1.03, 60))]
+
+
+# Bars 3 to 6 of a song: two of 4/4 at 120, and two of 3/4 at 60.
+LATER = TempoMap(
+    changes=(
+        TempoChange(at_seconds=0, bpm=120),
+        TempoChange(at_seconds=4, bpm=60, beats_per_bar=3),
+    )
+)
+AHEAD = InSong(beats=6, seconds=4)  # two bars of 3/4 at 90 go before them
+
+
+def test_a_phrase_later_in_a_song_of_other_tempos() -> None:
+    """Beat 6 of the song is second 0 of the phrase, beat 15.5 is 1.5 s behind its second 4."""
+    region = Region(path="/m/loop.wav", start_seconds=0, length_seconds=10)
+    desk = Desk(LATER, told=True, begins=AHEAD, region=region)
+    desk.send(desk.begun, midi.Start())
+    desk.roll(0, 6, when=lambda beat: beat / 1.5)
+    places = {6.5: 60, 15.5: 64}
+    desk.roll(6, 21, notes(places), when=lambda beat: LATER.seconds_at(beat - 6))
+    melody = [pytest.approx(note) for note in ((0.25, 0.515, 60), (5.5, 1.03, 64))]
+    assert desk.melody() == melody
+
+
+def test_a_clip_goes_by_the_map_from_the_region_on() -> None:
+    """Four seconds of region, two bars more: it is heard where the song is, in each round."""
+    region = Region(path="/m/loop.wav", start_seconds=0, length_seconds=4)
+    desk = Desk(LATER, True, AHEAD, region=region, controls=(Loop(),), new_bars=2)
+    desk.send(desk.begun, midi.Start())
+    desk.roll(0, 6, when=lambda beat: beat / 1.5)
+    for last, beat, second in ((6, 8, 1), (8, 12, 3), (12, 14, 4), (14, 15, 5), (15, 20, 10)):
+        now = desk.roll(last, beat, when=lambda beat: LATER.seconds_at(beat - 6))
+        assert desk.session.song(now) == pytest.approx(second)
+    now = desk.roll(20, 30, when=float)  # the second round, as fast as the song is there
+    assert desk.session.song(now) == pytest.approx(10 + 6)
 
 
 def test_between_two_clocks() -> None:

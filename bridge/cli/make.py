@@ -28,9 +28,20 @@ Seconds = Annotated[
     float | None,
     _option(WHERE, "How much new music to make.", show_default="the preset's"),
 ]
-Bars = Annotated[float | None, _option(WHERE, "The same in bars of --bpm.")]
+Bars = Annotated[float | None, _option(WHERE, "The same in bars.")]
 Bpm = Annotated[float | None, _option(WHERE, "Beats a minute; bars start with the region.")]
 BeatsPerBar = Annotated[float | None, _option(WHERE, "Quarter notes a bar.", show_default="4")]
+TempoFile = Annotated[
+    Path | None,
+    _option(
+        WHERE,
+        "Instead of --bpm, a MIDI file that your DAW has exported: its tempo and time signatures,"
+        " 120 bpm in 4/4 where it names none.",
+        "--tempo",
+        metavar="FILE.mid",
+    ),
+]
+FromBar = Annotated[int, _option(WHERE, "The bar of --tempo's song in which IN.wav starts.", min=1)]
 Start = Annotated[float | None, _option(WHERE, "Where the region starts, in seconds.")]
 Length = Annotated[
     float | None, _option(WHERE, "How long it is.", show_default="to the end of the file")
@@ -106,6 +117,8 @@ def register(app: typer.Typer, load: Callable[[str], Run], default_model: str) -
         bars: Bars = None,
         bpm: Bpm = None,
         beats_per_bar: BeatsPerBar = None,
+        tempo: TempoFile = None,
+        from_bar: FromBar = 1,
         start: Start = None,
         length: Length = None,
         at: At = None,
@@ -138,10 +151,11 @@ def register(app: typer.Typer, load: Callable[[str], Run], default_model: str) -
 
         order = Order(
             source=source, seconds=seconds, bars=bars, bpm=bpm, beats_per_bar=beats_per_bar,
-            start=start, length=length, at=at, gaps=tuple(gap or ()), overlap=overlap,
-            amount=amount, intensity=intensity, structure=structure, unit=unit, melody=melody,
-            text=text, preset=preset, tags=tuple(tag or ()), guidance=guidance,
-            iterations=iterations, seed=seed, seeds=seeds, keep=keep, within=within,
+            tempo=tempo, from_bar=from_bar, start=start, length=length, at=at,
+            gaps=tuple(gap or ()), overlap=overlap, amount=amount, intensity=intensity,
+            structure=structure, unit=unit, melody=melody, text=text, preset=preset,
+            tags=tuple(tag or ()), guidance=guidance, iterations=iterations, seed=seed,
+            seeds=seeds, keep=keep, within=within,
         )  # fmt: skip
         request = request_of(order)
         target = offline.choose_out(source, out, force, request.settings.keep)

@@ -7,11 +7,11 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from segue.bridge.cli.midi_file import read_midi
 from segue.bridge.sound_file import file_seconds
 from segue.presets.controls import MAX_NOTES
 from segue.presets.vocabulary import MAX_REGION_SECONDS, Code, SegueError
 
-MAX_MIDI_BYTES = 4 << 20
 MIDI_MAGIC = b"MThd"
 MIDI_SUFFIXES = (".mid", ".midi", ".kar", ".smf")
 DRUMS = 9  # channel 10, counted from 0 (General MIDI)
@@ -38,20 +38,7 @@ def melody_of(path: Path) -> dict[str, Any]:
 
 
 def _notes(path: Path) -> list[dict[str, Any]]:
-    import mido
-
-    if path.stat().st_size > MAX_MIDI_BYTES:
-        text = f"--melody: {path} has more than {MAX_MIDI_BYTES >> 20} MiB: give the melody alone"
-        raise SegueError(Code.BAD_REQUEST, text)
-    try:
-        song = mido.MidiFile(path, clip=True)
-        if song.type == 2 or song.ticks_per_beat <= 0:
-            raise ValueError("its time is not in beats, or it holds several songs")
-        messages = list(song)  # whose times are seconds, by the tempo map of the file
-    except Exception as error:  # mido raises whatever it stumbles over
-        why = str(error) or "it ends too soon"
-        text = f"--melody: {path} cannot be read as MIDI ({why}): export it anew"
-        raise SegueError(Code.BAD_REQUEST, text) from error
+    messages = read_midi(path, "--melody")  # whose times are seconds, by the file's own tempo map
     notes = notes_of(messages)
     if not notes:
         text = f"--melody: {path} holds no notes outside channel 10, which is for drums"

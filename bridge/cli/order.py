@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import secrets
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -13,10 +14,18 @@ from pydantic import ValidationError
 from segue.bridge.cli import shorthand
 from segue.bridge.cli.melody_file import melody_of
 from segue.bridge.cli.shorthand import bad
+from segue.bridge.cli.tempo_file import SongMap
 from segue.bridge.sound_file import file_seconds
 from segue.presets.library import Preset, apply, complaints, load_preset
 from segue.presets.tempo import TempoMap
-from segue.presets.vocabulary import MAX_SEED, Code, Request, SegueError
+from segue.presets.vocabulary import (
+    MAX_NEW_BARS,
+    MAX_NEW_SECONDS,
+    MAX_SEED,
+    Code,
+    Request,
+    SegueError,
+)
 
 CONTINUED = {"kind": "outpaint", "side": "right"}
 PLACES: dict[str, dict[str, Any] | None] = {  # by the names of --at
@@ -62,6 +71,8 @@ class Order:
     bars: float | None = None
     bpm: float | None = None
     beats_per_bar: float | None = None
+    tempo: Path | None = None
+    from_bar: int = 1
     start: float | None = None
     length: float | None = None
     at: str | None = None
@@ -88,15 +99,20 @@ def request_of(order: Order) -> Request:
     preset = load_preset(order.preset)
     place = _place(order, preset)
     _check_length(order, preset, place)
-    fields: dict[str, Any] = {"id": "make", "region": _region(order), "tempo": _tempo(order)}
+    _check_tempo(order)
+    song = _song(order)
+    fields: dict[str, Any] = {"id": "make", "region": _region(order), "tempo": _tempo(order, song)}
     fields["seed"] = secrets.randbelow(MAX_SEED + 1) if order.seed is None else order.seed
-    fields["new_seconds"], fields["new_bars"] = order.seconds, order.bars
+    fields |= _lengths(order, preset, place, song)
     fields["controls"] = [*([place] if place else []), *_features(order)]
     fields["settings"] = _settings(order)
     try:
-        return Request.model_validate(apply(preset, fields))
+        request = Request.model_validate(apply(preset, fields))
     except ValidationError as error:
         raise _refusal(error) from error
+    if song is not None:
+        song.check_before(request)
+    return request
 
 
 def _refusal(error: ValidationError) -> SegueError:
@@ -180,11 +196,43 @@ def _check_length(order: Order, preset: Preset, place: dict[str, Any] | None) ->
 def _check_tempo(order: Order) -> None:
     if order.unit not in UNITS:
         raise bad("--unit", f"there is no {order.unit!r}; choose one of {', '.join(UNITS)}")
+    if order.tempo is not None:
+        if order.bpm is not None or order.beats_per_bar is not None:
+            option = "--beats-per-bar" if order.bpm is None else "--bpm"
+            raise bad(option, "the file of --tempo says it already: leave one of them out")
+        return
+    if order.from_bar != 1:
+        raise bad("--from-bar", "it is a bar of a song: give its tempo map too, with --tempo")
     if order.bpm is None:
         if order.bars is not None or order.unit in ("beats", "bars"):
-            raise bad("--bpm", "bars and beats need a tempo: say how many beats a minute")
+            text = "bars and beats need a tempo: say how many beats a minute, or give --tempo"
+            raise bad("--bpm", text)
         if order.beats_per_bar is not None:
             raise bad("--beats-per-bar", "it means nothing without --bpm: give that too")
+
+
+def _song(order: Order) -> SongMap | None:
+    if order.tempo is None:
+        return None
+    start = order.start or 0.0
+    if not math.isfinite(start):
+        raise bad("--start", f"{start} is no time in IN.wav: say a second of it")
+    return SongMap.read(order.tempo, order.from_bar, start)
+
+
+def _lengths(
+    order: Order, preset: Preset, place: dict[str, Any] | None, song: SongMap | None
+) -> dict[str, Any]:
+    """How much is made. A request's map begins with the region: bars before it are seconds."""
+    bars = preset.new_bars if order.seconds is None and order.bars is None else order.bars
+    before = place is not None and place.get("side") == "left"
+    if song is None or not before or bars is None or not 0 < bars <= MAX_NEW_BARS:
+        return {"new_seconds": order.seconds, "new_bars": order.bars}
+    seconds = song.seconds_before(bars)
+    if seconds > MAX_NEW_SECONDS:
+        text = f"{bars:g} bars are {seconds:g} s, more than the {MAX_NEW_SECONDS:g} s at a time"
+        raise bad("--bars", f"{text}: ask for fewer")
+    return {"new_seconds": seconds}
 
 
 def _region(order: Order) -> dict[str, Any] | None:
@@ -200,8 +248,9 @@ def _region(order: Order) -> dict[str, Any] | None:
     return {"path": path, "start_seconds": start, "length_seconds": length}
 
 
-def _tempo(order: Order) -> dict[str, Any] | None:
-    _check_tempo(order)
+def _tempo(order: Order, song: SongMap | None) -> dict[str, Any] | None:
+    if song is not None:
+        return song.tempo().model_dump(mode="json")
     if order.bpm is None:
         return None
     try:

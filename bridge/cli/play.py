@@ -18,6 +18,7 @@ from segue.presets.vocabulary import MAX_SEED, Request
 if TYPE_CHECKING:
     from segue.bridge.midi.controller_map import Target
     from segue.bridge.midi.port import MidiPort
+    from segue.bridge.midi.recording import InSong
 
 WHERE, CONTROLLER, SOUND = "What is made", "The controller", "Listening"
 MAP = "mod-wheel"
@@ -31,12 +32,21 @@ Source = Annotated[Path, typer.Argument(metavar="IN.wav", help="Your loop.")]
 Seconds = Annotated[
     float | None, _option(WHERE, "How much new music to make.", show_default="the preset's")
 ]
-Bars = Annotated[float | None, _option(WHERE, "The same in bars of --bpm.")]
+Bars = Annotated[float | None, _option(WHERE, "The same in bars.")]
 Bpm = Annotated[
     float | None,
-    _option(WHERE, "Beats a minute; leave it out where the tempo changes within your loop."),
+    _option(WHERE, "Beats a minute; where the tempo changes, give --tempo or neither."),
 ]
 BeatsPerBar = Annotated[float | None, _option(WHERE, "Quarter notes a bar.", show_default="4")]
+TempoFile = Annotated[
+    Path | None,
+    _option(
+        WHERE,
+        "Instead of --bpm, a MIDI file that your DAW has exported: its tempo and time signatures.",
+        "--tempo",
+        metavar="FILE.mid",
+    ),
+]
 FromBar = Annotated[
     int, _option(WHERE, "The bar of the DAW's song in which your loop starts.", min=1)
 ]
@@ -84,7 +94,7 @@ class Setup:
     ports: tuple[str, ...]
     map: str
     learn: Target | None
-    from_bar: int
+    begins: InSong
     audition: bool
     device: str | None
     server: str
@@ -100,6 +110,7 @@ def register(app: typer.Typer, default_server: str) -> None:
         bars: Bars = None,
         bpm: Bpm = None,
         beats_per_bar: BeatsPerBar = None,
+        tempo: TempoFile = None,
         from_bar: FromBar = 1,
         at: At = None,
         text: Words = None,
@@ -121,17 +132,35 @@ def register(app: typer.Typer, default_server: str) -> None:
         from segue.bridge.cli.order import Order, request_of
         from segue.bridge.cli.shorthand import bad
 
-        if from_bar != 1 and bpm is None:
-            raise bad("--from-bar", "bars need a tempo: say how many beats a minute with --bpm")
+        if from_bar != 1 and bpm is None and tempo is None:
+            raise bad("--from-bar", "bars need a tempo: say it with --bpm, or give --tempo")
         order = Order(
             source=source, seconds=seconds, bars=bars, bpm=bpm, beats_per_bar=beats_per_bar,
-            at=at, text=text, preset=preset, iterations=iterations, seed=seed,
+            tempo=tempo, from_bar=from_bar if tempo else 1, at=at, text=text, preset=preset,
+            iterations=iterations, seed=seed,
         )  # fmt: skip
+        request = request_of(order)
         setup = Setup(
-            ports=tuple(midi_port or ()), map=controllers, learn=_target(learn), from_bar=from_bar,
-            audition=audition, device=device, server=server,
+            ports=tuple(midi_port or ()), map=controllers, learn=_target(learn),
+            begins=begins_at(request, tempo, from_bar), audition=audition, device=device,
+            server=server,
         )  # fmt: skip
-        run_play(request_of(order), setup)
+        run_play(request, setup)
+
+
+def begins_at(request: Request, tempo: Path | None, bar: int) -> InSong:
+    """Where a bar of the DAW's song begins, by a MIDI file's map or at the request's own tempo."""
+    from segue.bridge.cli.tempo_file import SongMap
+    from segue.bridge.midi.recording import InSong
+
+    if tempo is not None:
+        begin = SongMap.read(tempo, bar).begin
+        return InSong(beats=float(begin.beat), seconds=float(begin.second))
+    if request.tempo is None:
+        return InSong()
+    (steady,) = request.tempo.changes
+    beats = (bar - 1) * steady.beats_per_bar
+    return InSong(beats=beats, seconds=beats * 60 / steady.bpm)
 
 
 def run_play(request: Request, setup: Setup) -> None:
@@ -156,7 +185,7 @@ async def _play(request: Request, setup: Setup) -> None:
         chosen,
         lambda: secrets.randbelow(MAX_SEED + 1),
         setup.learn,
-        setup.from_bar,
+        setup.begins,
     )
     with (
         _opened(setup.ports, lambda: playing.wake() if playing else None) as ports,

@@ -17,7 +17,7 @@ from segue.bridge.midi.controller_map import ControllerMap, Target
 from segue.bridge.midi.events import Event as MidiEvent
 from segue.bridge.midi.events import NoteOn
 from segue.bridge.midi.learn import Learner
-from segue.bridge.midi.recording import Recording
+from segue.bridge.midi.recording import SONG_START, InSong, Recording
 from segue.presets.library import sentence
 from segue.presets.vocabulary import Event, Failure, Progress, Request, Result
 
@@ -66,7 +66,7 @@ class LiveSession:
     """One phrase, made again whenever a take of it is over, or a knob rests within one.
 
     All its jobs are of one slot, so each starts from the noise that the last one ended with.
-    `base` says where and how long, `from_bar` where in a song that runs; `draw` gives seeds. A
+    `base` says where and how long, `begins` where in a song that runs; `draw` gives seeds. A
     map without `record_melody` has the melody armed all the time.
     """
 
@@ -76,10 +76,10 @@ class LiveSession:
         chosen: ControllerMap,
         draw: Callable[[], int],
         learn: Target | None = None,
-        from_bar: int = 1,
+        begins: InSong = SONG_START,
     ) -> None:
         self._base, self._map, self._draw = base, chosen, draw
-        self._recording = Recording(base, from_bar)
+        self._recording = Recording(base, begins)
         self._learner = Learner(learn) if learn else None
         self._decoders: dict[str, Decoder] = defaultdict(Decoder)
         # A controller says what its zone is when it is switched on, which may be long ago.
@@ -141,7 +141,7 @@ class LiveSession:
         return [Say(f"{job_id}: {text}")]
 
     def song(self, now: float) -> float | None:
-        """Where a song that runs is, in the phrase's seconds; None where none runs."""
+        """Where a song that runs is, in the clip's seconds; None where none runs."""
         return self._recording.song(now)
 
     @property

@@ -19,42 +19,46 @@ OVERSHOT_SECONDS = 0.4  # after a take: a late last note, or a hand that has not
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class InSong:
+    """Where a region begins in the DAW's song, from its start: for clocks, and for MTC."""
+
+    beats: float = 0.0
+    seconds: float = 0.0
+
+
+SONG_START = InSong()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class _Phrase:
-    """What is played over, and where a song's places lie in it."""
+    """What goes round beside a song, and where the song's places lie in it."""
 
     seconds: float  # how long it is
     tempo: TempoMap | None = None
     start: float = 0.0  # where it begins on the map, in seconds
     beats: float = 0.0  # how long it is by the map
-    first_beat: float = 0.0  # of the song's, where the phrase's first round begins
+    first: InSong = SONG_START  # where its first round begins
 
     @classmethod
-    def of(cls, request: Request, from_bar: int) -> _Phrase:
-        """A request's new music, for a region that starts in a bar of the song (1: its first)."""
-        seconds, tempo = new_seconds(request), request.tempo
+    def of(cls, tempo: TempoMap | None, start: float, seconds: float, first: InSong) -> _Phrase:
+        """A stretch of the map, in seconds from the region's start on."""
         if tempo is None:
             return cls(seconds=seconds)
-        start = _new_start(request, seconds)
-        return cls(
-            seconds=seconds,
-            tempo=tempo,
-            start=start,
-            beats=tempo.beat_at(start + seconds) - tempo.beat_at(start),
-            first_beat=(from_bar - 1) * tempo.changes[0].beats_per_bar + tempo.first_beat,
-        )
+        beats = tempo.beat_at(start + seconds) - tempo.beat_at(start)
+        return cls(seconds=seconds, tempo=tempo, start=start, beats=beats, first=first)
 
     def place(self, song: Follower, time: float) -> float:
         """Seconds from the first round's beginning, the earlier rounds' included.
 
         The map says when a clock's beats are, in each round anew; MTC's seconds, and those of a
-        clock without a map, count from the song's start, which had the map's first tempo.
+        clock without a map, count from the song's start.
         """
         if self.tempo is None:
             return song.seconds(time) or 0.0
         if isinstance(song, SongClock):
-            rounds, beat = divmod(song.beat(time) - self.first_beat, self.beats)
+            rounds, beat = divmod(song.beat(time) - self.first.beats, self.beats)
             return rounds * self.seconds + self.tempo.seconds_of_beats(self.start, beat)
-        return (song.seconds(time) or 0.0) - self.first_beat * 60 / self.tempo.changes[0].bpm
+        return (song.seconds(time) or 0.0) - self.first.seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,13 +94,15 @@ class Recording:
     """At most one melody and one intensity at a time, each as long as the new music of `base`.
 
     Times are seconds. A take counts in what runs when it begins: a clock, MTC, or neither, the
-    time since. With a song it begins on a multiple of the phrase's length, counted from bar
-    `from_bar` of the song (1: its start), and is over where the song stops.
+    time since. With a song it begins on a multiple of the phrase's length, counted from where the
+    region begins in it, and is over where the song stops.
     """
 
-    def __init__(self, base: Request, from_bar: int = 1) -> None:
+    def __init__(self, base: Request, begins: InSong = SONG_START) -> None:
         self.features: dict[What, dict[str, Any]] = {}  # what was played, as it is asked for
-        self._phrase = _Phrase.of(base, from_bar)
+        seconds = new_seconds(base)
+        self._phrase = _Phrase.of(base.tempo, _new_start(base, seconds), seconds, begins)
+        self._clip = _Phrase.of(base.tempo, *_clip(base, seconds), begins)
         self._song = Song(base.tempo.changes[0].bpm if base.tempo else None)
         self._takes: dict[What, _Timed] = {}
         self._waiting: list[tuple[Event | Gesture, float]] = []  # for the clock after them
@@ -178,9 +184,9 @@ class Recording:
         return True
 
     def song(self, now: float) -> float | None:
-        """Where the song is, in the phrase's seconds from its first bar on, or None."""
+        """Where the song is, in seconds of clips from the first one's start on, or None."""
         follows = self._follows(now)
-        return None if follows is None else self._phrase.place(follows, now)
+        return None if follows is None else self._clip.place(follows, now)
 
     def _follows(self, now: float) -> Follower | None:
         """A clock whose place is known, else MTC. Beats always are; seconds have to be told."""
@@ -232,6 +238,19 @@ def _new_start(request: Request, seconds: float) -> float:
         case Outpaint() | Loop():
             return _region_seconds(request)
     return 0.0
+
+
+def _clip(request: Request, seconds: float) -> tuple[float, float]:
+    """Where a clip begins, from the region's start on, and how long it is."""
+    region = _region_seconds(request)
+    match request.place:
+        case Outpaint(side="both"):
+            return -seconds, seconds + region + seconds
+        case Outpaint(side="left"):
+            return -seconds, seconds + region
+        case Outpaint() | Loop():
+            return 0.0, region + seconds
+    return 0.0, seconds
 
 
 def _region_seconds(request: Request) -> float:
