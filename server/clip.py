@@ -98,13 +98,17 @@ def seconds(
 
 
 def _new_samples(request: Request, wave: Waveform) -> int:
-    """How many samples one side gets."""
+    """How many samples one side gets: of bars, those that end or begin at the region."""
     length = request.new_seconds
     if length is None:
         assert request.tempo is not None
         assert request.new_bars is not None
         rate, known = wave.sample_rate, len(wave.samples) / wave.sample_rate
-        samples = request.tempo.samples_of(known, request.new_bars, "bars", rate)
+        match request.place:
+            case Outpaint(side="left"):
+                samples = -request.tempo.samples_of(0.0, -request.new_bars, "bars", rate)
+            case _:
+                samples = request.tempo.samples_of(known, request.new_bars, "bars", rate)
         if samples > MAX_NEW_SECONDS * rate:
             text = f"{request.new_bars:g} bars are {samples / rate:.1f} s, more than the"
             text = f"{text} {MAX_NEW_SECONDS:g} s at a time: ask for fewer"

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from segue.bridge.midi.recording import new_seconds
 from segue.presets.tempo import TempoChange, TempoMap
 from segue.presets.vocabulary import Request, SegueError
 from segue.server.audio_file import Waveform
@@ -113,6 +114,16 @@ def test_bars_follow_the_tempo_map() -> None:
     tempo = TempoMap(changes=changes).model_dump()
     clip = laid({"kind": "outpaint"}, new_bars=2, tempo=tempo)
     assert clip.new_samples == 3000  # a bar of 2 s, then one of 1 s
+
+
+@pytest.mark.parametrize("beats", [0.0, 1.0])
+def test_bars_before_the_region_have_the_tempo_it_begins_with(beats: float) -> None:
+    """Of 120 bpm, whatever comes later; counted back from the region, on a bar line or not."""
+    rows = (TempoChange(at_seconds=0, bpm=120), TempoChange(at_seconds=1, bpm=60))
+    tempo = TempoMap(changes=rows, first_beat=beats)
+    asked = request({"kind": "outpaint", "side": "left"}, new_bars=2, tempo=tempo)
+    assert lay_out(asked, REGION).offset_samples == 4000
+    assert new_seconds(asked) == 4.0
 
 
 def test_too_many_bars() -> None:

@@ -225,9 +225,12 @@ def new_seconds(request: Request) -> float:
     """How much music a request asks for: the region's length where it says nothing else."""
     if request.new_seconds is not None:
         return request.new_seconds
-    if request.new_bars is not None and request.tempo is not None:
-        return request.tempo.seconds_of_bars(_region_seconds(request), request.new_bars)
-    return _region_seconds(request)
+    if request.new_bars is None or request.tempo is None:
+        return _region_seconds(request)
+    match request.place:
+        case Outpaint(side="left"):
+            return -request.tempo.seconds_of_bars(0.0, -request.new_bars)
+    return request.tempo.seconds_of_bars(_region_seconds(request), request.new_bars)
 
 
 def _new_start(request: Request, seconds: float) -> float:
