@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -163,6 +164,24 @@ def test_more_than_segue_takes(studio: Studio) -> None:
     assert studio.notices() == [said]
     assert list(studio.ardour.orders.iterdir()) == []
     assert len(studio.engine.requests) == before
+
+
+def test_an_order_of_yesterday(studio: Studio) -> None:
+    """Where Segue's side has let go of it, as it does with old ones when it is started anew, it
+    does not wait for ever: you are told what its clip is called, and that is kept."""
+    job = studio.hold_back("Gitarre")
+    studio.kill_segue()
+    studio.engine.gate.set()
+    until(studio.clip(job).exists, "the clip")
+    (order,) = studio.ardour.orders.glob("*.order")
+    os.utime(order, (0, 0))
+    studio.start_segue()
+    said = f"Segue! Segue has forgotten this order; if there is a clip, it is results/{job}.wav"
+    said += " in the data folder that `segue doctor` names"
+    until(lambda: studio.notices() == [said], "the notice")
+    assert not (studio.ardour.session.parent / "segue-orders.txt").exists()
+    assert studio.clip(job).exists()
+    assert studio.placed("AI", 0) == []
 
 
 # The tracks, what is on them, and the markers.
