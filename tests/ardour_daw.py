@@ -19,10 +19,13 @@ from typing import Any
 
 from segue.bridge.daw.ardour_install import install_ardour
 from tests import mouse
+from tests.mouse import Mouse
 
 ROOM = Path("/usr/lib/ardour7")
 PROGRAMS = ("ardour7-lua", "Xvfb", "jackd", "jack_wait")
 NUMBERS = count(1)  # of JACK servers of this process
+MIDDLE = (640, 400)  # of the screen
+RETURN_SECONDS = 0.3  # from one press to the next: once in the session, it moves the playhead
 DEADLINE_SECONDS = 40.0  # for whole programs to start; never reached when all is well
 CONFIG = """<?xml version="1.0" encoding="UTF-8"?>
 <Ardour><Config><Option name="try-autostart-engine" value="1"/></Config>
@@ -114,6 +117,7 @@ class Ardour:
 
     def __init__(self, folder: Path, session: Path, rate: int = 48_000) -> None:
         self.session, self._rate = session, rate
+        self._backup = session.with_suffix(".pending")
         self.home = folder / "home"
         self.config = self.home / ".config" / "ardour7"
         self.orders = folder / "orders"
@@ -161,6 +165,8 @@ class Ardour:
         self.program = self._start(
             "ardour", str(program), "-n", "-a", str(self.session), env=environment
         )
+        if self._backup.exists():
+            self._recover()
         self.lua("say (Session:name ())")
 
     def __exit__(
@@ -196,6 +202,31 @@ class Ardour:
         self.lua('Session:save_state ("", false, false, false, false, false)')
         self._post('Editor:access_action ("Common", "Quit")')  # it never comes back to answer
         self.program.wait(DEADLINE_SECONDS)
+
+    def kill(self) -> None:
+        """At once, as a crash does."""
+        self.program.kill()
+        self.program.wait()
+
+    def back_up(self) -> None:
+        """What Ardour does by itself every two minutes, in case it crashes."""
+        self.lua('Session:save_state ("", true, false, false, false, false)')
+        assert self._backup.exists()
+
+    def _recover(self) -> None:
+        """Say yes where Ardour asks whether to go on from its backup; until then no Lua runs."""
+        done = self._folder / "did.txt"
+        done.unlink(missing_ok=True)
+        self._post("")
+        with Mouse(self.display) as hand:
+            hand.move(*MIDDLE)
+
+            def runs() -> bool:
+                hand.press_return()
+                time.sleep(RETURN_SECONDS)
+                return done.exists()
+
+            until(runs, "the end of Ardour's question")
 
     def _post(self, code: str) -> None:
         (self._folder / "do.part").write_text(code, encoding="utf-8")

@@ -1,12 +1,13 @@
-"""A mouse on a display that nobody looks at, by X's own extension for tests."""
+"""A mouse, and a Return key, on a display that nobody looks at, by X's own extension for tests."""
 
 from __future__ import annotations
 
-from ctypes import CDLL, c_char_p, c_int, c_ulong, c_void_p
+from ctypes import CDLL, c_char_p, c_int, c_uint, c_ulong, c_void_p
 from ctypes.util import find_library
 from types import TracebackType
 
 LEFT = 1
+RETURN = 0xFF0D  # as X names keys
 LACKING = "" if find_library("Xtst") else "libxtst6"  # the package, where it is not here
 
 
@@ -20,7 +21,9 @@ class Mouse:
         self._x11.XSync.argtypes = [c_void_p, c_int]
         self._x11.XCloseDisplay.argtypes = [c_void_p]
         self._test.XTestFakeMotionEvent.argtypes = [c_void_p, c_int, c_int, c_int, c_ulong]
+        self._x11.XKeysymToKeycode.argtypes = [c_void_p, c_ulong]
         self._test.XTestFakeButtonEvent.argtypes = [c_void_p, c_int, c_int, c_ulong]
+        self._test.XTestFakeKeyEvent.argtypes = [c_void_p, c_uint, c_int, c_ulong]
         self._display = self._x11.XOpenDisplay(display.encode())
         assert self._display, f"no display {display}"
 
@@ -43,4 +46,11 @@ class Mouse:
     def button(self, down: bool) -> None:
         """Press or release the left one."""
         self._test.XTestFakeButtonEvent(self._display, LEFT, int(down), 0)
+        self._x11.XSync(self._display, 0)
+
+    def press_return(self) -> None:
+        """In the window below the mouse."""
+        code = self._x11.XKeysymToKeycode(self._display, RETURN)
+        for down in (1, 0):
+            self._test.XTestFakeKeyEvent(self._display, code, down, 0)
         self._x11.XSync(self._display, 0)

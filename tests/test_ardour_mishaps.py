@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,6 +18,7 @@ from tests.ardour_studio import (
     VARY,
     Studio,
     embed,
+    listing,
     playlist,
     running,
 )
@@ -161,3 +164,60 @@ def test_more_than_segue_takes(studio: Studio) -> None:
     assert studio.notices() == [said]
     assert list(studio.ardour.orders.iterdir()) == []
     assert len(studio.engine.requests) == before
+
+
+def test_an_order_of_yesterday(studio: Studio) -> None:
+    """Where Segue's side has let go of it, as it does with old ones when it is started anew, it
+    does not wait for ever: you are told what its clip is called, and that is kept."""
+    job = studio.hold_back("Gitarre")
+    studio.kill_segue()
+    studio.engine.gate.set()
+    until(studio.clip(job).exists, "the clip")
+    (order,) = studio.ardour.orders.glob("*.order")
+    os.utime(order, (0, 0))
+    studio.start_segue()
+    said = f"Segue! Segue has forgotten this order; if there is a clip, it is results/{job}.wav"
+    said += " in the data folder that `segue doctor` names"
+    until(lambda: studio.notices() == [said], "the notice")
+    assert not (studio.ardour.session.parent / "segue-orders.txt").exists()
+    assert studio.clip(job).exists()
+    assert studio.placed("AI", 0) == []
+
+
+# The tracks, what is on them, and the markers.
+EVERYTHING = f"""
+for route in Session:get_routes ():iter () do
+    say (route:name ())
+    if not route:to_track ():isnil () then
+        {listing("route:to_track ():playlist ()")}
+    end
+end
+for each in Session:locations ():list ():iter () do say (each:name ()) end"""
+
+
+@pytest.mark.parametrize("ends", ["before", "after"])
+def test_ardour_is_killed(ends: str, tmp_path: Path) -> None:
+    """kill -9, and the job goes on: it ends before or after Ardour is started again, there from
+    the backup in which it was under way. The session has nothing but a notice of the file."""
+    with running(tmp_path) as studio:
+        ardour = studio.ardour
+        ardour.lua('Session:save_state ("", false, false, false, false, false)')
+        before = ardour.lua(EVERYTHING)
+        job = studio.hold_back("Gitarre")
+        if ends == "after":
+            ardour.back_up()
+        ardour.kill()
+        if ends == "before":
+            studio.engine.gate.set()
+            until(studio.clip(job).exists, "the clip")
+        with ardour:
+            if ends == "after":
+                until(lambda: studio.notices() == ["Segue: 40 % optimizing"], "progress")
+                studio.engine.gate.set()
+            said = f"Segue! made while the session was closed: {studio.clip(job)}"
+            until(lambda: studio.notices() == [said], "the notice")
+            assert ardour.lua(EVERYTHING) == [*before, f"\u2063{said}"]
+            assert not (ardour.session.parent / "segue-orders.txt").exists()
+            assert list(ardour.orders.iterdir()) == []
+            ardour.quit()
+        assert studio.clip(job).exists()

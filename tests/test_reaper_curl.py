@@ -137,6 +137,26 @@ def test_what_breaks_in_the_middle(broken: str, desk: Desk) -> None:
     assert laid(desk).info["D_POSITION"] == 4.0
 
 
+def test_a_port_that_says_nothing(desk: Desk) -> None:
+    """Whoever has it accepts and is mute: curl gives up and ends; the order waits in its files
+    until somebody looks there, and its clip comes, made once."""
+    engine = Recorder()
+    with socket.create_server(("127.0.0.1", 0)) as mute, told(mute.getsockname()[1]):
+        script = window(desk)
+        desk.until(lambda: UNATTENDED in "".join(script.drawn))
+        assert desk.reaper.programs[0].wait(DEADLINE_SECONDS) == 28  # it took too long
+        assert len(list(desk.spool.glob("*.order"))) == 1
+        with (
+            serving(desk.folder / "data", engine) as url,
+            Running(url) as bridge,
+            carrying(desk.spool, bridge.port),
+        ):
+            desk.until(lambda: "done" in script.drawn)
+    assert (len(engine.requests), len(desk.reaper.programs)) == (1, 1)
+    assert laid(desk).info["D_POSITION"] == 4.0
+    assert [*data(desk).iterdir(), *desk.spool.iterdir()] == []
+
+
 @pytest.mark.slow
 def test_a_server_killed_in_the_middle(desk: Desk) -> None:
     """kill -9, started again: the clip still comes, once."""
@@ -257,6 +277,19 @@ def test_an_order_that_is_too_long(desk: Desk) -> None:
         until(lambda: turn()[1])
         assert desk.reaper.programs[0].wait(DEADLINE_SECONDS) != 0
     assert (desk.spool / "long.order").stat().st_size > MAX_BODY_BYTES
+
+
+def test_when_silence_is_found_out(desk: Desk) -> None:
+    """After five seconds, from which on nothing more is hoped for from curl."""
+    script = Script(desk.reaper, SCRIPTS / "segue_stop.lua")
+    turn = script.lua.eval(LONG)(str(SCRIPTS / "lib"), 1)
+    closed = []
+    with socket.create_server(("127.0.0.1", 0)) as mute, told(mute.getsockname()[1]):
+        for seconds in (0.0, 4.9, 0.2):
+            desk.reaper.clock += seconds
+            closed.append(turn()[1])
+        desk.reaper.programs[0].kill()
+    assert closed == [False, False, True]
 
 
 def seconds_of(turn: Callable[[], object], desk: Desk) -> float:

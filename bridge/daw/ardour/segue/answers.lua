@@ -5,6 +5,8 @@ local need = ...
 local spool = need ("spool")
 
 local MOST_CLIPS = 64
+local FORGOTTEN = "Segue has forgotten this order; if there is a clip, it is results/%s.wav in the data"
+	.. " folder that `segue doctor` names"
 
 local function clip (path, overlay, overlay_start, start)
 	if overlay and overlay ~= "" then
@@ -46,6 +48,10 @@ return function (id)
 		if reader then
 			reader (known, table.unpack (arguments))
 		end
+	end
+	local ended = known.clips or known.cancelled or known.problem
+	if not ended and not spool.holds (id) then
+		known.problem = FORGOTTEN:format (id)
 	end
 	return known
 end

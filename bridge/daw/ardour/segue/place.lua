@@ -36,6 +36,7 @@ local function whole_files ()
 end
 
 -- Copies a file into the session; its region is on no track yet.
+-- That is an undo step of its own, which undoes nothing: inside one of ours, Ardour drops both.
 local function import (path)
 	local before, files = whole_files (), C.StringVector ()
 	files:push_back (path)

@@ -92,6 +92,11 @@ local function exists (name)
 	return file ~= nil
 end
 
+-- Whether an order is still there: Segue's side lets go of one that is more than a day old.
+function spool.holds (id)
+	return exists (id .. ".order")
+end
+
 -- Whether somebody looks after an order: the other side takes each `.ping` away at once.
 function spool.attended (id)
 	local name, now = id .. ".ping", os.time ()

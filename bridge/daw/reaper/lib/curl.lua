@@ -13,7 +13,7 @@ local PATIENCE = 5 -- seconds, until the first answer
 local MAX_AGE = 24 * 3600 -- seconds, of curl and of its files
 local MAX_BYTES = 1 << 26 -- of answers
 local MAX_NEWS = 4096 -- bytes of what curl says of itself
-local ENDINGS = { ".curl", ".lines", ".answers", ".news" }
+local ENDINGS = { ".curl", ".lines", ".answers", ".news", ".info" }
 local ENDS = {
   ["/segue/job/done"] = true, ["/segue/job/cancelled"] = true, ["/segue/error"] = true,
 }
@@ -59,16 +59,25 @@ local function option(name, value)
   return ('%s = "%s"\n'):format(name, (value:gsub('[\\"\n\r\t]', ESCAPES)))
 end
 
---- What curl is told. An answer of another kind than 200, or one that is cut short, is an error.
-local function config(stem, port)
-  return "silent\nshow-error\nfail\nno-buffer\nconnect-timeout = 2\n"
-    .. ("max-time = %d\nmax-filesize = %d\n"):format(MAX_AGE, MAX_BYTES)
+--- What both of its requests have in common.
+local function request(port, target, seconds, output)
+  return "fail\nconnect-timeout = 2\n"
+    .. ("max-time = %d\nmax-filesize = %d\n"):format(seconds, MAX_BYTES)
     .. option("noproxy", "*")
-    .. option("url", ("http://127.0.0.1:%d/orders"):format(port))
+    .. option("url", ("http://127.0.0.1:%d%s"):format(port, target))
+    .. option("output", output)
+end
+
+--- What curl is told. An answer of another kind than 200, or one that is cut short, is an error.
+--- First it asks who listens, and ends where nobody says: for the order's end it waits a day.
+local function config(stem, port)
+  return "silent\nshow-error\nfail-early\n"
+    .. option("stderr", stem .. ".news")
+    .. request(port, "/?HOST_INFO", PATIENCE, stem .. ".info")
+    .. "next\nno-buffer\n"
+    .. request(port, "/orders", MAX_AGE, stem .. ".answers")
     .. option("header", "Content-Type: application/x-osc-lines")
     .. option("header", "Expect:") -- else it waits a second before it sends a long order
-    .. option("stderr", stem .. ".news")
-    .. option("output", stem .. ".answers")
     .. option("data-binary", "@" .. stem .. ".lines")
 end
 
