@@ -63,15 +63,26 @@ class SharpenConfig(Pace):
 def autoguided(base: Denoiser, weaker: Denoiser, amount: float, lowest_t: float) -> Denoiser:
     """D = D_base + a (D_base - D_weaker), a = `amount` from `lowest_t` on and 0 below.
 
-    As in arXiv 2406.02507, whose w is 1 + a.
+    As in arXiv 2406.02507, whose w is 1 + a; but no frame gets larger than it is in D_base.
     """
 
     def denoiser(x_t: Tensor, t: Tensor) -> Tensor:
         D_x = base(x_t, t)
         a = (amount * (t >= lowest_t))[:, None, None]
-        return D_x + a * (D_x - weaker(x_t, t))
+        return no_larger(D_x + a * (D_x - weaker(x_t, t)), D_x)
 
     return denoiser
+
+
+def no_larger(D_x: Tensor, limit: Tensor) -> Tensor:
+    """D_x, each frame scaled down to the norm that it has in `limit`; (batch, channels, frames).
+
+    The pair may also differ in how far a frame is from average, its level above all. Guided
+    further at each step, a loud frame swells until it clips. Lin et al. (arXiv 2305.08891, eq. 16)
+    give a guided estimate its deviation back as a whole.
+    """
+    norm, most = (each.norm(dim=1, keepdim=True) for each in (D_x, limit))
+    return D_x * (most / norm.clamp(min=1e-6)).clamp(max=1)
 
 
 def sharpening_loss(student: Denoiser, teacher: Denoiser, x_t: Tensor, t: Tensor) -> Tensor:

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from segue.export.sharpen import SharpenConfig, autoguided, sharpening_loss
+from segue.export.sharpen import SharpenConfig, autoguided, no_larger, sharpening_loss
 from segue.presets.vocabulary import SegueError
 from segue.server.ditto.ctm import Denoiser
 from segue.server.ditto.schedule import RectifiedFlow, levels
@@ -41,24 +41,40 @@ def gaussian(mean: float) -> Denoiser:
 def test_it_steps_away_from_the_weaker_one() -> None:
     """D_base + 2 (D_base - D_weaker) from the lowest level on, the level itself included."""
     x_t = random_x()
-    made = autoguided(scaled(0.5), scaled(0.125), 2.0, 0.5)(x_t, T)
-    factors = torch.tensor([0.5, 1.25, 1.25, 1.25], dtype=torch.float64)  # 0.5 + 2 * 0.375
+    made = autoguided(scaled(0.5), scaled(0.625), 2.0, 0.5)(x_t, T)
+    factors = torch.tensor([0.5, 0.25, 0.25, 0.25], dtype=torch.float64)  # 0.5 - 2 * 0.125
     assert torch.equal(made, factors[:, None, None] * x_t)
+
+
+def test_no_frame_gets_larger() -> None:
+    """A step that only makes it larger is none; silence stays silence."""
+    x_t = random_x()
+    x_t[:, :, 2] = 0
+    made = autoguided(scaled(0.5), scaled(0.125), 2.0, 0.5)(x_t, T)
+    torch.testing.assert_close(made, 0.5 * x_t, rtol=0, atol=1e-15)
+
+
+def test_each_frame_has_a_limit_of_its_own() -> None:
+    """Of two channels: (3, 4) at most as large as (0, 2.5) is halved, (3, 4) within 5 stays."""
+    D_x = torch.tensor([[[3.0, 3.0], [4.0, 4.0]]])
+    limit = torch.tensor([[[0.0, 0.0], [2.5, 5.0]]])
+    assert no_larger(D_x, limit).tolist() == [[[1.5, 3.0], [2.0, 4.0]]]
 
 
 def test_with_0_as_the_lowest_level_it_steps_everywhere() -> None:
     """No level is left out."""
     x_t = random_x()
-    assert torch.equal(autoguided(scaled(0.5), scaled(0.25), 1.0, 0.0)(x_t, T), 0.75 * x_t)
+    assert torch.equal(autoguided(scaled(0.5), scaled(0.75), 1.0, 0.0)(x_t, T), 0.25 * x_t)
 
 
 @pytest.mark.parametrize(("factor", "amount"), [(1.5, 2.0), (2.0, 1.0), (3.0, 0.5)])
 def test_two_that_err_alike_tell_the_truth(factor: float, amount: float) -> None:
     """Where the weaker one errs `factor` times as far, 1 / (factor - 1) cancels the error.
 
-    The data are normal around 1; the base takes the mean for 1.25.
+    The data are normal around 1; the base takes the mean for 1.25, so that above 0 the truth is
+    smaller.
     """
-    x_t = random_x()
+    x_t = random_x().abs()
     truth, base, weaker = (gaussian(1 + 0.25 * far) for far in (0.0, 1.0, factor))
     made = autoguided(base, weaker, amount, 0.0)(x_t, T)
     torch.testing.assert_close(made, truth(x_t, T), rtol=0, atol=1e-14)

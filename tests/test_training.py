@@ -327,7 +327,8 @@ def test_sharpening_lowers_the_loss(
 def test_sharpening_starts_from_the_base_and_goes_as_far_as_asked(
     data: Path, tagged: tuple[Path, Path], tmp_path: Path
 ) -> None:
-    """At a rate of next to nothing: twice the amount, four times the loss; no level, no loss."""
+    """At a rate of next to nothing: the further the more loss, within what no frame may exceed
+    (without that, four times as much at twice the amount); no level, no loss."""
     losses, first = list[float](), load_file(tagged[0])
     still = SharpenConfig(steps=1, batch=4, rate=1e-12, amount=2.0)
     for recipe in (still, replace(still, amount=4.0), replace(still, lowest_t=0.9995)):
@@ -335,8 +336,8 @@ def test_sharpening_starts_from_the_base_and_goes_as_far_as_asked(
         made = load_file(path)
         assert all(torch.allclose(made[name], first[name], atol=1e-6, rtol=0) for name in first)
         losses.append(float(curve(path.parent)[0][1]))
-    assert losses == pytest.approx([losses[0], 4 * losses[0], 0], rel=1e-3, abs=0)
-    assert losses[0] > 0
+    near, far, none = losses
+    assert 0 == none < near < far < 4 * near
 
 
 def test_a_sharpened_model_is_a_teacher(
