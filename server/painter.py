@@ -14,6 +14,7 @@ from segue.presets.vocabulary import Settings
 from segue.server.asked import Asked, fitting_iterations
 from segue.server.ditto.canvas import Canvas
 from segue.server.ditto.ctm import Denoiser, decode_multistep
+from segue.server.ditto.level_limit import no_louder
 from segue.server.ditto.mel import MelConfig, MelScale
 from segue.server.ditto.optimize import Optimized, OptStep, Stop, Waves, optimize
 from segue.server.ditto.repaint import repaint
@@ -174,7 +175,8 @@ class Painter:
         eps = torch.randn(x_0.shape, generator=generator).to(x_0)
         x_t = add_noise(self.schedule, x_0, eps, float(ts[0]))
         pinned = asked.pinned & (not isinstance(self.place, Vary))  # or it would not be varied
-        return repaint(self.base, self.schedule, x_t, known, pinned, ts, generator)
+        base = no_louder(self.base, x_0, self.scale, self.mel)
+        return repaint(base, self.schedule, x_t, known, pinned, ts, generator)
 
     def _polish_steps(self, asked: Asked) -> int:
         given = self.settings.polish

@@ -13,7 +13,7 @@ from segue.presets.vocabulary import Settings
 from segue.server import painter
 from segue.server.asked import Asked
 from segue.server.ditto.canvas import Canvas
-from segue.server.ditto.controls import outpaint
+from segue.server.ditto.controls import intensity, outpaint
 from segue.server.ditto.ctm import decode_multistep
 from segue.server.ditto.mel import MelScale
 from segue.server.ditto.optimize import Optimized
@@ -182,7 +182,7 @@ def test_a_level_is_set_in_the_end(place: Place | None, gains: list[float], poli
         made, canvas = painting(Settings(iterations=1))
         made.scale = MelScale(torch.zeros(256), torch.full((256,), 2.0))
         made.place = place
-        made.base = lambda x_t, t: torch.full_like(x_t, 3.0)
+        made.base = lambda x_t, t: torch.full_like(x_t, -3.0)
         terms = tuple(level_term(factor * gain) for gain in gains)
         assert (Asked(made, canvas, 0, terms).fitting_polish > 0) is polished
         made.window(canvas, 0, terms, lambda: False)
@@ -191,7 +191,21 @@ def test_a_level_is_set_in_the_end(place: Place | None, gains: list[float], poli
     expected = torch.zeros_like(change)
     expected[..., 86:] = 0.5 if len(gains) == 1 else 0.0  # 1 is half a deviation
     torch.testing.assert_close(change, expected, atol=1e-5, rtol=0)
-    assert bool((found[0][..., 90:] == 3).all()) is polished
+    assert bool((found[0][..., 90:] == -3).all()) is polished
+
+
+def test_polish_gets_no_louder_than_what_was_found() -> None:
+    """By more than three decibels, on the average of many frames, however loud the base is."""
+    levels = []
+    for polish in (0, 10):
+        made, canvas = painting(Settings(iterations=1, polish=polish))
+        made.scale = MelScale(torch.zeros(256), torch.full((256,), 2.0))
+        made.base = lambda x_t, t: torch.full_like(x_t, 3.0)
+        made.window(canvas, 0, (), lambda: False)
+        levels.append(
+            float(intensity.level(made.scale.restore(canvas.mel), made.mel)[0, 129:].mean())
+        )
+    assert levels[1] - levels[0] == pytest.approx(3, abs=1)
 
 
 @pytest.mark.parametrize(
