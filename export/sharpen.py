@@ -78,8 +78,8 @@ def no_larger(D_x: Tensor, limit: Tensor) -> Tensor:
     """D_x, each frame scaled down to the norm that it has in `limit`; (batch, channels, frames).
 
     The pair may also differ in how far a frame is from average, its level above all. Guided
-    further at each step, a loud frame swells until it clips. Lin et al. (arXiv 2305.08891, eq. 16)
-    give a guided estimate its deviation back as a whole.
+    further at each step, a loud frame swells until it clips. Lin et al. (arXiv 2305.08891, section
+    3.4) give a guided estimate its deviation back as a whole.
     """
     norm, most = (each.norm(dim=1, keepdim=True) for each in (D_x, limit))
     return D_x * (most / norm.clamp(min=1e-6)).clamp(max=1)

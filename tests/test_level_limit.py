@@ -44,7 +44,7 @@ def test_what_is_within_the_limit_stays(db: float) -> None:
 
 
 def test_a_louder_clip_is_turned_down_and_keeps_its_colour() -> None:
-    """To the loudest half second near by, three dB above it; all bands alike."""
+    """To three dB above the loudest half second near by; all bands alike."""
     said = louder(CLIP, 30.0)
     made = limited(said)
     turned = (made - said) * SCALE.std[:, None]

@@ -16,9 +16,9 @@ SMOOTH_SECONDS = 0.5
 def no_louder(denoiser: Denoiser, x_0: Tensor, scale: MelScale, mel: MelConfig) -> Denoiser:
     """What the denoiser says, nowhere more than MARGIN_DB louder than the clip x_0 is near there.
 
-    A level is that of half a second around a frame; the clip's is the highest within half a
-    second. What is too loud has all its bands turned down by what is too much. Steps that each
-    make a loud place a little louder would add up until it clips.
+    A level is that of the half second around a frame; the clip's is the highest of them within a
+    quarter of a second. What is too loud has all its bands turned down by what is too much. Steps
+    that each make a loud place a little louder would add up until it clips.
     x_0: (batch, channels, frames), normalised, as what the denoiser says.
     """
     frames = round(SMOOTH_SECONDS * mel.sample_rate / mel.hop / 2)  # on either side
