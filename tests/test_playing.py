@@ -432,14 +432,16 @@ def test_a_jack_that_dies_while_it_plays(tmp_path: Path) -> None:
 
 
 WHEEL_ELSEWHERE = """
-import rtmidi
+import rtmidi, time
 out = rtmidi.MidiOut(rtmidi.API_UNIX_JACK, name="daw")
 out.open_virtual_port("out")
 more = rtmidi.MidiOut(rtmidi.API_UNIX_JACK, name="daw")
 more.open_virtual_port("more")
 while input():
-    out.send_message([0xB0, 1, 0])
-    out.send_message([0xB0, 1, 127])
+    for again in range(10):  # what is sent in a cycle that one of both misses is lost
+        out.send_message([0xB0, 1, 0])
+        out.send_message([0xB0, 1, 127])
+        time.sleep(1)
 """
 
 
@@ -459,7 +461,7 @@ class Elsewhere:
         self._process.communicate()
 
     def turn(self) -> None:
-        """Move the wheel from one end to the other."""
+        """Move the wheel from one end to the other, once a second."""
         assert self._process.stdin is not None
         self._process.stdin.write(b"now\n")
         self._process.stdin.flush()
