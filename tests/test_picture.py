@@ -67,3 +67,15 @@ def test_a_png_is_drawn(tmp_path: Path, seam_seconds: float) -> None:
     )
     picture.draw(clip, "a title", tmp_path / "a.png")
     assert (tmp_path / "a.png").read_bytes().startswith(b"\x89PNG\r\n\x1a\n")
+
+
+def test_a_picture_is_a_small_png(tmp_path: Path) -> None:
+    """A few seconds of noise, the worst there is to pack, are under 400 kB in 256 colours."""
+    pytest.importorskip("matplotlib")
+    noise = np.random.default_rng(0).normal(0, 0.1, (4 * 44100, 2)).astype(np.float32)
+    clip = picture.Clip(audio=noise, sample_rate=44100, seam_seconds=2.0, overlap_seconds=1.0)
+    picture.draw(clip, "noise", tmp_path / "a.png")
+    data = (tmp_path / "a.png").read_bytes()
+    entries = data.index(b"PLTE")
+    assert int.from_bytes(data[entries - 4 : entries], "big") // 3 <= picture.COLOURS
+    assert len(data) < 400_000

@@ -21,6 +21,7 @@ HIGHEST_HZ = 18000.0
 RANGE_DB = 80.0  # below the loudest point everything is the darkest colour
 LEVEL_WINDOW_SECONDS = 0.4  # EBU Tech 3341 "momentary"
 FLOOR_DB = -60.0
+COLOURS = 256  # in the file: half as large as one of all colours
 LABELLED_HZ = (100, 500, 1000, 2000, 5000, 10000)
 
 REGION_COLOUR = "#8a8f98"
@@ -48,17 +49,20 @@ def draw(clip: Clip, title: str, path: Path) -> None:
     try:
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
+        from PIL import Image  # matplotlib needs it too
     except ImportError as error:
         text = 'the picture needs matplotlib: pip install "segue[demo]"'
         raise SegueError(Code.UNSUPPORTED, text) from error
-    figure = Figure(figsize=(12, 6.2), dpi=150, layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = Figure(figsize=(12, 6.2), dpi=100, layout="constrained")
+    canvas = FigureCanvasAgg(figure)
     top, bottom = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
     figure.suptitle(title, fontsize=12)
     _draw_mel(figure, top, clip)
     _draw_control(top, clip)
     _draw_level(bottom, clip)
-    figure.savefig(path)
+    canvas.draw()
+    image = Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")
+    image.quantize(COLOURS).save(path, format="PNG", optimize=True)
 
 
 def mel_db(audio: Floats, sample_rate: int) -> Floats:
