@@ -96,8 +96,8 @@ class SearchNetwork:
         """D_x, shaped and typed as x_t."""
         if self._crew is None or not torch.is_grad_enabled():
             return self._estimate(x_t, t, tags, w)
-        with self._crew.at((len(x_t), self._compiled is None)):
-            return self._estimate(x_t, t, tags, w)
+        work = (len(x_t), self._compiled is None)
+        return self._crew.run(work, lambda: self._estimate(x_t, t, tags, w))
 
     def _estimate(self, x_t: Tensor, t: Tensor, tags: Tensor | None, w: Tensor | None) -> Tensor:
         if self._compiled is None:
