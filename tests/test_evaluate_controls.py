@@ -176,6 +176,13 @@ def test_the_whole_evaluation(
     again.make()
     assert again.table() == table
     assert control_table.required(table) == required
+    wav = again.studio.wav("inpaint", "crossfade", 0)
+    audio, rate = soundfile.read(wav, always_2d=True)
+    soundfile.write(wav, audio[::-1], rate, subtype=soundfile.info(wav).subtype)
+    anew = evaluation(model, music, tmp_path, said, config).table()
+    distance = control_table.COLUMNS.index("FAD to held-out")
+    pairs = zip(anew.rows, table.rows, strict=True)
+    assert {a[:2] for a, b in pairs if a[distance] != b[distance]} == {("inpaint", "crossfade")}
 
 
 def test_another_target_is_made_anew(model: Path, music: Path, tmp_path: Path) -> None:

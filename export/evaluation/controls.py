@@ -41,6 +41,7 @@ from segue.export.evaluation.tables import Cell, Table
 from segue.presets.vocabulary import Code, SegueError, Settings
 from segue.server.asked import fitting_iterations
 from segue.server.ditto.mel import log_mel
+from segue.server.ditto.weights import sha256
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -232,7 +233,7 @@ class ControlsEvaluation:
                 new = np.ascontiguousarray(clip.new[:samples], np.float32)
                 yield new, log_mel(torch.from_numpy(new.T.copy()), self.bench.mel)
 
-        key = " ".join(sheet.key for _, sheet, _ in row.found)
+        key = " ".join(sha256(path) for _, _, path in row.found)
         name = f"{row.task} {row.method}".strip()
         return flat(self.bench.kept(name, f"{samples} {key}", pairs(), len(row.found)))
 
