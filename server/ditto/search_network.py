@@ -16,6 +16,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from segue.server.ditto.crew import Crew
 
@@ -24,27 +25,56 @@ HALVED_FROM = 1 << 14  # weights of a layer; smaller ones cost more to convert f
 TRIED_SIZE, TRIED_ROWS, TRIES = 512, 128, 5
 PAYS_FROM = 1.3  # times as fast; processors without bfloat16 emulate it several times slower
 
-# As many threads as are set when it is called. PyTorch 2.13 compiled for 512-bit registers has
-# said NaN on an Intel processor without gradients; narrower registers are tried where it is wrong.
+# As many threads as are set when it is called; narrower registers where wide ones say it wrong.
 WIDE: dict[str, Any] = {"cpp.dynamic_threads": True}
 WAYS: dict[str, dict[str, Any]] = {"wide": WIDE, "narrow": {**WIDE, "cpp.simdlen": 256}}
-RECOMPILED = 64  # times at most, with gradients and without at each count; PyTorch's own 8 are few
+RECOMPILED = 64  # times at most, for each count of threads; PyTorch's own 8 are few
 OFF_AT_MOST = 0.05  # of the answer and of its gradient; rounding to bfloat16 moves them by 0.01
 
 log = logging.getLogger(__name__)
 
 
 class Halved(nn.Module):
-    """A layer that computes in bfloat16, between inputs and outputs of any precision."""
+    """A layer that computes in bfloat16, between inputs and outputs of any precision.
 
-    def __init__(self, layer: nn.Module) -> None:
+    Its bias is added in their precision, which takes no time of its own where it is compiled.
+    """
+
+    def __init__(self, layer: nn.Linear | nn.Conv1d | nn.Conv2d) -> None:
         super().__init__()
-        self.layer: nn.Module = copy.deepcopy(layer).bfloat16()
+        self.bias: Tensor | None = copy.deepcopy(layer.bias)
+        plain = copy.deepcopy(layer).bfloat16()
+        plain.bias = None
+        self.layer: nn.Module = OneRow(plain) if isinstance(plain, nn.Conv1d) else plain
+        self._beyond = 0 if isinstance(layer, nn.Linear) else layer.weight.dim() - 2
 
     def forward(self, x: Tensor) -> Tensor:
         """The layer's output in the precision of x."""
-        y: Tensor = self.layer(x.bfloat16())
-        return y.to(x.dtype)
+        y: Tensor = self.layer(x.bfloat16()).to(x.dtype)
+        return y if self.bias is None else y + self.bias.view(-1, *(1,) * self._beyond)
+
+
+class OneRow(nn.Module):
+    """A convolution over (batch, channels, frames) as one over images of one row, channels last.
+
+    That layout takes PyTorch on a CPU two thirds of the time, and Conv1d doesn't know it.
+    """
+
+    def __init__(self, layer: nn.Conv1d) -> None:
+        super().__init__()
+        weight = layer.weight.detach()[:, :, None].contiguous(memory_format=torch.channels_last)
+        self.weight = nn.Parameter(weight, requires_grad=False)
+        self._options: dict[str, Any] = {
+            "stride": (1, *layer.stride),
+            "padding": layer.padding if isinstance(layer.padding, str) else (0, *layer.padding),
+            "dilation": (1, *layer.dilation),
+            "groups": layer.groups,
+        }
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The convolution without its bias."""
+        image = x[:, :, None].contiguous(memory_format=torch.channels_last)
+        return F.conv2d(image, self.weight, **self._options)[:, :, 0]
 
 
 def halved(network: nn.Module) -> nn.Module:
@@ -105,7 +135,12 @@ class SearchNetwork:
             return D_x
         level = t.clone(memory_format=torch.contiguous_format)  # of a row expanded: stride 1 again
         with torch.compiler.set_stance("eager_on_recompile"):
-            return self._compiled(x_t, level, tags, w)
+            if torch.is_grad_enabled() and x_t.requires_grad:
+                return self._compiled(x_t, level, tags, w)
+            # Compiled for 512-bit registers and without gradients, PyTorch 2.13 has said NaN on
+            # an Intel processor, so it is compiled with them alone.
+            with torch.enable_grad():
+                return self._compiled(x_t.detach().requires_grad_(), level, tags, w).detach()
 
     def compile(self) -> str | None:
         """Compile it for a batch of one, once and in up to minutes; others stay as they are.
@@ -130,18 +165,18 @@ class SearchNetwork:
         """Compile it in a way that `compile` found, and use it where it says the same.
 
         In steps: what is in the compiler's cache by then takes a few seconds each. PyTorch
-        compiles anew for each count of threads, with gradients and without.
+        compiles anew for each count of threads.
         """
         from torch._dynamo import config  # takes seconds
 
         yield
         compiled: Callable[..., Tensor]
-        compiled = torch.compile(self._network, dynamic=False, options=WAYS[way])
+        options = {**WAYS[way], "cpp_wrapper": self._device.type == "cpu"}
+        compiled = torch.compile(self._network, dynamic=False, options=options)
         for count in self._crew.counts if self._crew else (torch.get_num_threads(),):
-            for run in (self._forwards, self._and_back):
-                with _threads(count), config.patch(recompile_limit=RECOMPILED):
-                    run(compiled)
-                yield
+            with _threads(count), config.patch(recompile_limit=RECOMPILED):
+                self._and_back(compiled)
+            yield
         if self._says_the_same(compiled):
             self._compiled = compiled
         else:
@@ -156,29 +191,23 @@ class SearchNetwork:
         return after < before
 
     def _says_the_same(self, compiled: Callable[..., Tensor]) -> bool:
-        """Of noise, with gradients and without: those are compiled apart."""
+        """Of noise."""
         pairs = zip(self._answers(compiled), self._answers(self._network), strict=True)
         return all(float((a - b).norm()) <= OFF_AT_MOST * float(b.norm()) for a, b in pairs)
 
     def _answers(self, network: Callable[..., Tensor]) -> list[Tensor]:
-        """D_x of some noise, the same with gradients, and the gradient of its mean square."""
+        """D_x of some noise, and the gradient of its mean square."""
         x_t, *rest = self._inputs()
         x_t.copy_(torch.randn(x_t.shape, generator=torch.Generator().manual_seed(0)))
-        with torch.no_grad():
-            plain = network(x_t, *rest)
         D_x = network(x_t.requires_grad_(), *rest)
         (gradient,) = torch.autograd.grad(D_x.square().mean(), x_t)
-        return [plain, D_x.detach(), gradient]
+        return [D_x.detach(), gradient]
 
     def _inputs(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Silence as x_t, t, no tags, w: of a batch of one."""
         config = self.config
         x_t = torch.zeros(1, config.channels, config.frames, device=self._device)
         return x_t, x_t.new_full((1,), 0.5), x_t.new_zeros(1, len(config.tags)), x_t.new_ones(1)
-
-    def _forwards(self, network: Callable[..., Tensor]) -> None:
-        with torch.no_grad():
-            network(*self._inputs())
 
     def _and_back(self, network: Callable[..., Tensor]) -> None:
         """An iteration; waits for the device."""
