@@ -6,16 +6,17 @@ import logging
 import shutil
 import sysconfig
 from collections.abc import Callable
+from itertools import count
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from segue.server.ditto import search_network
 from segue.server.ditto.crew import Crew
-from segue.server.ditto.network import Network
 from segue.server.ditto.search_network import Halved, SearchNetwork, half_pays, halved
 from tests.tiny import random_network
 
@@ -27,13 +28,13 @@ def noise(batch: int) -> Tensor:
     return torch.randn(batch, 256, 512, generator=torch.Generator().manual_seed(5))
 
 
-def estimate(network: Network | SearchNetwork, x_t: Tensor) -> Tensor:
+def estimate(network: Callable[..., Tensor], x_t: Tensor) -> Tensor:
     """What it says at one level, under two tags."""
     tags = torch.tensor([[1.0, 0.0, 1.0]])
     return network(x_t, torch.full((len(x_t),), 0.9), tags, W)
 
 
-def answer(network: Network | SearchNetwork, batch: int = 1) -> tuple[Tensor, Tensor]:
+def answer(network: Callable[..., Tensor], batch: int = 1) -> tuple[Tensor, Tensor]:
     """What it says of noise, and the gradient of its mean square."""
     x_t = noise(batch).requires_grad_()
     D_x = estimate(network, x_t)
@@ -187,6 +188,27 @@ def test_more_counts_of_threads_than_pytorch_compiles_for_by_itself(
         torch.set_num_threads(most)
     assert search._compiled is not None
     assert "recompile_limit" not in caplog.text
+
+
+@pytest.mark.parametrize("calls_before", range(8))
+def test_a_trial_in_a_checkpoint_changes_no_gradient(calls_before: int) -> None:
+    """Neither forwards nor when what was not kept is computed again."""
+    network = random_network()
+    search = SearchNetwork(network)
+    ticks = count()
+    used: list[int] = []
+    search._crew = Crew(2, lambda: float(next(ticks)), used.append)
+    for _ in range(calls_before):
+        answer(search)
+
+    def checkpointed(x_t: Tensor, *rest: Tensor) -> Tensor:
+        D_x: Tensor = checkpoint(search, x_t, *rest, use_reentrant=False)
+        return D_x
+
+    wanted = answer(search)
+    for found, exact in zip(answer(checkpointed), wanted, strict=True):
+        assert torch.equal(found, exact)
+    assert (1 in used) == (calls_before > 0)
 
 
 def test_what_is_no_faster_is_not_taken(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,6 +19,8 @@ from statistics import median
 from typing import TypeVar
 
 import torch
+from torch import Tensor
+from torch.autograd.graph import saved_tensors_hooks
 
 Answer = TypeVar("Answer")
 
@@ -91,9 +93,14 @@ class Crew:
             return
         tried = min(others, key=lambda count: self._heard.get(count, -math.inf))
         begun = self._clock()
-        for _ in range(TRIED):
-            self._costs.pop(tried, None)
-            self._timed(tried, call)
+        with saved_tensors_hooks(_as_it_is, _as_it_is):  # a checkpoint around it counts none
+            for _ in range(TRIED):
+                self._costs.pop(tried, None)
+                self._timed(tried, call)
         if not self._moved():
             now = self._clock()
             self._due = now + max(SOONEST, PATIENCE * (now - begun))
+
+
+def _as_it_is(saved: Tensor) -> Tensor:
+    return saved
