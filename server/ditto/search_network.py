@@ -28,7 +28,7 @@ PAYS_FROM = 1.3  # times as fast; processors without bfloat16 emulate it several
 # As many threads as are set when it is called; narrower registers where wide ones say it wrong.
 WIDE: dict[str, Any] = {"cpp.dynamic_threads": True}
 WAYS: dict[str, dict[str, Any]] = {"wide": WIDE, "narrow": {**WIDE, "cpp.simdlen": 256}}
-RECOMPILED = 64  # times at most, for each count of threads; PyTorch's own 8 are few
+RECOMPILED = 64  # times at most, once for each count of threads; of 256 PyTorch's own 8 are few
 OFF_AT_MOST = 0.05  # of the answer and of its gradient; rounding to bfloat16 moves them by 0.01
 
 log = logging.getLogger(__name__)
