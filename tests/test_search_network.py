@@ -159,10 +159,12 @@ def test_compiled_it_says_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
         one = answer(search)
         with torch.no_grad():
             plain = estimate(search, noise(1))
+            bands_last = estimate(search, noise(1).mT.contiguous().mT)
         with pytest.raises(RuntimeError):
             answer(search, 2)
     assert not plain.requires_grad
     assert torch.equal(plain, one[0])
+    assert torch.equal(bands_last, one[0])
     for found, wanted in zip(one, answer(network), strict=True):
         assert off(found, wanted) < 1e-5
     for found, wanted in zip(answer(search, 2), answer(network, 2), strict=True):

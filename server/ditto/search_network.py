@@ -133,7 +133,9 @@ class SearchNetwork:
         if self._compiled is None:
             D_x: Tensor = self._network(x_t, t, tags, w)
             return D_x
-        level = t.clone(memory_format=torch.contiguous_format)  # of a row expanded: stride 1 again
+        # Strides as it was compiled for, in place of a row expanded and of D_x's bands last.
+        level = t.clone(memory_format=torch.contiguous_format)
+        x_t = x_t.contiguous()
         with torch.compiler.set_stance("eager_on_recompile"):
             if torch.is_grad_enabled() and x_t.requires_grad:
                 return self._compiled(x_t, level, tags, w)
