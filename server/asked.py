@@ -13,6 +13,7 @@ from segue.presets.controls import Vary
 from segue.server.ditto.canvas import Canvas
 from segue.server.ditto.controls import outpaint
 from segue.server.ditto.ctm import decode_multistep
+from segue.server.ditto.guidance import lowered
 from segue.server.ditto.optimize import Objective
 from segue.server.wanted import Term
 
@@ -20,22 +21,18 @@ if TYPE_CHECKING:
     from segue.server.painter import Painter
 
 POLISH_STEPS = 10  # the last ones, from t = 0.9: below, loudness and layout are settled
-POLISH = {"intensity": POLISH_STEPS, "text": 6}  # of features; plans and melodies suffer from any
 ITERATIONS = 70  # the paper's K
-PLACES = {"outpaint", "inpaint", "loop"}  # where new music goes with what is known
 MOST_KEPT = 4  # steps whose activations fit in memory without checkpointing
 
 
 def fitting_iterations(kinds: Set[str], *, polished: bool) -> int:
     """K for what is asked, by kind of place and features: more gain little where it is less.
 
-    What polish goes over need not be found to the end; the card has the figures.
+    What is led while it is polished need not be found to the end; the card has the figures.
     """
-    if kinds in ({"structure"}, {"melody"}):
-        return 50
-    if polished and kinds & PLACES and kinds <= PLACES | {"intensity"}:
-        return 35
-    return ITERATIONS
+    if polished and "vary" not in kinds:
+        return 20
+    return 50 if kinds in ({"structure"}, {"melody"}) else ITERATIONS
 
 
 class Asked:
@@ -70,10 +67,8 @@ class Asked:
 
     @property
     def fitting_polish(self) -> int:
-        """How many steps of polish leave what is asked for; a single level is set after it."""
-        if isinstance(self._painter.place, Vary) or len(self._gains) > 1:
-            return 0
-        return min((POLISH.get(term.kind, 0) for term in self._wanted), default=POLISH_STEPS)
+        """How many steps of polish leave what is asked for."""
+        return 0 if isinstance(self._painter.place, Vary) else POLISH_STEPS
 
     @property
     def fitting_space(self) -> Literal["waves", "elements"]:
@@ -124,8 +119,15 @@ class Asked:
         return x_0 + gain / scale.std[:, None]
 
     def loss(self, x_0: Tensor) -> Tensor:
-        """The weighted sum over all controls: (batch,)."""
+        """The weighted sum over all controls, of what is then the last clip heard: (batch,)."""
         self._painter.heard = x_0.detach()
+        return self._sum(x_0)
+
+    def led(self, x_0: Tensor) -> Tensor:
+        """An estimate nearer to all that is asked; a place alone needs none, it is put back."""
+        return lowered(x_0, self._sum) if self._wanted else x_0
+
+    def _sum(self, x_0: Tensor) -> Tensor:
         place, mel = self._painter.place, self._painter.mel
         total = x_0.new_zeros(len(x_0))
         if place is not None:

@@ -54,11 +54,11 @@ class Painter:
 
     `search` is what the noise is optimized through, `denoiser` what it is decoded with, `base`
     what polishes that: the student's x_0, noised, goes down the last steps of its teacher, the
-    known frames put back at each. Optimized noise is no longer quite the noise that models know,
-    and its clips are poorer than random ones; polished they are richer, and nearer to what is
-    known. Levels suffer, and are set by a gain thereafter; plans and melodies suffer too, so where
-    they are asked for it is left out, unless `settings.polish` says otherwise. `heard` is what
-    the last iteration made of its window, (batch, channels, frames), or empty.
+    known frames put back at each and each estimate led to what is asked. Optimized noise is no
+    longer quite the noise that models know, and its clips are poorer than random ones; polished
+    they are richer, and nearer to what is known. A variation is not polished, unless
+    `settings.polish` says otherwise. `heard` is what the last iteration made of its window,
+    (batch, channels, frames), or empty.
     """
 
     denoiser: Denoiser
@@ -151,10 +151,8 @@ class Painter:
     def _decoded(self, x_T: Tensor, asked: Asked) -> Tensor:
         """T steps a row, polished, with the row's own noise: (batch, channels, frames)."""
         ts = self.steps(self.settings.decode_steps)
-        rows = zip(x_T.split(1), asked.target.split(1), self.noise.generators, strict=True)
-        decoded = []
-        for row, known, generator in rows:
-            x_0 = decode_multistep(
+        rows = [
+            decode_multistep(
                 self.denoiser,
                 self.schedule,
                 row,
@@ -162,21 +160,20 @@ class Painter:
                 gamma=self.settings.gamma,
                 generator=generator,
             )
-            decoded.append(self._polished(x_0, known, asked, generator))
-        return asked.levelled(torch.cat(decoded))
+            for row, generator in zip(x_T.split(1), self.noise.generators, strict=True)
+        ]
+        return asked.levelled(self._polished(torch.cat(rows), asked))
 
-    def _polished(
-        self, x_0: Tensor, known: Tensor, asked: Asked, generator: torch.Generator
-    ) -> Tensor:
+    def _polished(self, x_0: Tensor, asked: Asked) -> Tensor:
         steps = self._polish_steps(asked)
         if self.base is None or not steps:
             return x_0
         ts = grid(self.schedule, BASE_STEPS)[-steps - 1 :]
-        eps = torch.randn(x_0.shape, generator=generator).to(x_0)
-        x_t = add_noise(self.schedule, x_0, eps, float(ts[0]))
+        x_t = add_noise(self.schedule, x_0, self.noise.draw(), float(ts[0]))
         pinned = asked.pinned & (not isinstance(self.place, Vary))  # or it would not be varied
         base = no_louder(self.base, x_0, self.scale, self.mel)
-        return repaint(base, self.schedule, x_t, known, pinned, ts, generator)
+        draw = self.noise.draw
+        return repaint(base, self.schedule, x_t, asked.target, pinned, ts, draw, asked.led)
 
     def _polish_steps(self, asked: Asked) -> int:
         given = self.settings.polish

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -30,7 +31,7 @@ ENOUGH = {
     "structure": 0.0,  # the audio still gains when the mel hardly does
     "text": 1 - text.ENOUGH,
 }
-CLEAR_NATS = 1.0  # of a melody's frame: clearer than two thirds of music's
+CLEAR_NATS = math.log(2)  # of a melody's frame: its class as likely as all others together
 
 Loss = Callable[[Tensor], Tensor]  # of a mel (batch, channels, frames), natural log: (batch,)
 Losses = Callable[[slice, torch.device], Loss]  # of those of the gap's frames, there

@@ -318,13 +318,13 @@ def test_the_request_wins_over_the_preset() -> None:
         "rise",
         new_seconds=3.0,
         controls=[{"kind": "outpaint", "side": "left"}, curve, BRINGS["text"]],
-        settings={"seeds": 2},
     )
     assert [c.kind for c in request.controls] == ["outpaint", "intensity", "text"]
     place, intensity, _ = request.controls
     assert getattr(place, "side", None) == "left"
     assert getattr(intensity, "points", None) == ((0.0, -3.0),)
-    assert (request.settings.seeds, request.settings.iterations) == (2, 70)
+    settings = with_preset("sketch", settings={"seeds": 2}).settings
+    assert (settings.seeds, settings.iterations) == (2, 8)
     assert (request.new_seconds, request.new_bars) == (3.0, None)
 
 

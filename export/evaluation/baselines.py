@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from segue.export.evaluation.laid_out import Laid
 from segue.export.evaluation.real_audio import Stretch
@@ -42,15 +43,13 @@ def renoise(
     The clip, and what was made from the canvas's start on: (samples, channels).
     """
     known, pinned = laid.canvas.cut(0, engine.network.config.frames)
-    made = repaint(
-        engine.denoiser(settings),
-        engine.schedule,
-        torch.randn(known.shape, generator=generator).to(known),
-        known,
-        pinned,
-        grid(engine.schedule, RENOISING_STEPS),
-        generator,
-    )
+
+    def draw() -> Tensor:
+        return torch.randn(known.shape, generator=generator).to(known)
+
+    ts = grid(engine.schedule, RENOISING_STEPS)
+    denoiser = engine.denoiser(settings)
+    made = repaint(denoiser, engine.schedule, draw(), known, pinned, ts, draw)
     laid.canvas.fill(torch.where(pinned, known, made), 0)
     mel, wave, gap = engine.scale.restore(laid.canvas.mel[0]), laid.clip.wave, laid.gap
     audio = audio_of(mel, engine.decode, engine.mel, wave.sample_rate, wave.channels)

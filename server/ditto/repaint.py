@@ -1,4 +1,4 @@
-"""Painting over what a window has, from some noise level down, with what is known kept in mind.
+"""Painting over what a window has, from some noise level down, with what is asked kept in mind.
 
 RePaint (arXiv 2201.09865) with deterministic steps and without going back; from pure noise it is
 masked re-noising, from a lower level SDEdit (arXiv 2108.01073) of the clip that was noised.
@@ -6,13 +6,14 @@ masked re-noising, from a lower level SDEdit (arXiv 2108.01073) of the clip that
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from itertools import pairwise
 
 import torch
 from torch import Tensor
 
 from segue.server.ditto.ctm import Denoiser, jump
-from segue.server.ditto.schedule import Schedule, add_noise
+from segue.server.ditto.schedule import Schedule, add_noise, levels
 
 
 @torch.no_grad()
@@ -23,15 +24,19 @@ def repaint(
     known: Tensor,
     pinned: Tensor,
     ts: Tensor,
-    generator: torch.Generator,
+    draw: Callable[[], Tensor],
+    lead: Callable[[Tensor], Tensor] = lambda D_x: D_x,
 ) -> Tensor:
     """x_0 (batch, channels, frames), at every level the known frames noised in place.
 
     x_t: the state at ts[0], the first of the levels on the way down. known: as x_t, or one row of
-    it; pinned: (frames,), where known counts, though no frame is exactly that in the end.
+    it; pinned: (frames,), where known counts, though no frame is exactly that in the end. draw:
+    fresh unit noise, shaped as known. lead: from each estimate of x_0 to one that is nearer to
+    what is asked; the noise that goes with it stays what the denoiser said.
     """
     for t, s in pairwise(ts.tolist()):
-        eps = torch.randn(known.shape, generator=generator).to(known)
-        x_t = torch.where(pinned, add_noise(schedule, known, eps, t), x_t)
-        x_t = jump(denoiser, schedule, x_t, t, s)
+        x_t = torch.where(pinned, add_noise(schedule, known, draw(), t), x_t)
+        D_x = denoiser(x_t, levels(t, x_t).flatten())
+        led = schedule.alpha(levels(s, x_t)) * (lead(D_x) - D_x)
+        x_t = jump(lambda *_, D_x=D_x: D_x, schedule, x_t, t, s) + led
     return x_t
