@@ -154,7 +154,7 @@ def draw_controls(table: Table, path: Path) -> None:
     FigureCanvasAgg(figure)
     for i, ((task, name), rows) in enumerate(panels.items(), start=1):
         axes = figure.add_subplot(down, across, i)
-        labels = [f"{row[1]}\nn = {row[3]}" for row in rows]
+        labels = [f"{row[1]} n={row[3]}".replace(" ", "\n") for row in rows]
         means = [float(row[5]) for row in rows]
         halves = [0.0 if isinstance(row[6], str) else float(row[6]) for row in rows]
         colours = ["tab:blue" if row[1] == "ours" else "silver" for row in rows]
