@@ -20,7 +20,7 @@ from segue.server.render import Painted
 from segue.server.wanted import Scene, Term, terms
 
 OPTIMIZING_SHARE = 0.9  # of the progress bar
-OPTIMIZING_TIME = 0.8  # of the time given, the rest is for decoding and writing
+OPTIMIZING_TIME = 0.5  # of the time given, the rest is for polish, decoding and writing
 
 OnProgress = Callable[[Progress], None]
 Show = Callable[[list[Painted]], Preview | None]  # what there is so far
