@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 STEPS = 6
-LONGEST = 0.1  # a step's root mean square, in deviations of a band: where a slope ends, it would be
-LEAST = 1e-12  # endless
+LONGEST = 0.1  # a step's root mean square, in deviations of a band
+LEAST = 1e-12  # a slope squared; where it ends, a step would be endless
 
 
 def lowered(x_0: Tensor, loss: Callable[[Tensor], Tensor], steps: int = STEPS) -> Tensor:
