@@ -44,34 +44,30 @@ def run(engine: Engine, out: Path, settings: Settings) -> Result:
 
 
 @pytest.fixture(scope="module")
-def continued(
-    engine: Engine, tmp_path_factory: pytest.TempPathFactory
-) -> tuple[Result, np.ndarray]:
-    """One full job: its result and the new samples with the two seconds before them."""
+def continued(engine: Engine, tmp_path_factory: pytest.TempPathFactory) -> np.ndarray:
+    """One full job: the new samples with the two seconds before them."""
     out = tmp_path_factory.mktemp("shipped") / "out.wav"
-    result = run(engine, out, Settings())
-    return result, soundfile.read(out, start=int((REGION_SECONDS - 2) * RATE))[0]
+    run(engine, out, Settings())
+    return soundfile.read(out, start=int((REGION_SECONDS - 2) * RATE))[0]
 
 
-def test_optimization_meets_the_overlap(continued: tuple[Result, np.ndarray]) -> None:
-    """The iterations bring the overlap's error to a quarter of where it began."""
-    result, _ = continued
-    assert result.loss_last < 0.25 * result.loss_first
+def test_optimization_meets_the_overlap(engine: Engine, tmp_path: Path) -> None:
+    """Seventy iterations bring the overlap's error to a fifth of where it began."""
+    result = run(engine, tmp_path / "out.wav", Settings(iterations=70))
+    assert result.loss_last < 0.2 * result.loss_first
 
 
-def test_loudness_goes_on(continued: tuple[Result, np.ndarray]) -> None:
+def test_loudness_goes_on(continued: np.ndarray) -> None:
     """What is new is as loud as what was there, within 6 LU."""
-    _, audio = continued
     meter = pyloudnorm.Meter(RATE)
-    before, after = audio[: 2 * RATE], audio[2 * RATE :]
+    before, after = continued[: 2 * RATE], continued[2 * RATE :]
     step = meter.integrated_loudness(after) - meter.integrated_loudness(before)
     assert abs(step) < 6
 
 
-def test_the_seam_does_not_click(continued: tuple[Result, np.ndarray]) -> None:
+def test_the_seam_does_not_click(continued: np.ndarray) -> None:
     """Spectral flux around the seam stays within what the recording itself does."""
-    _, audio = continued
-    mono, hop = audio.mean(axis=1), 256
+    mono, hop = continued.mean(axis=1), 256
     frames = np.lib.stride_tricks.sliding_window_view(mono, 1024)[::hop]
     spectra = np.abs(np.fft.rfft(frames * np.hanning(1024), axis=1))
     flux = np.maximum(np.diff(np.log1p(spectra), axis=0), 0).sum(axis=1)
