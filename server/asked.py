@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Set
+from functools import partial
 from typing import TYPE_CHECKING, Literal
 
 import torch
@@ -11,11 +12,11 @@ from torch.utils.checkpoint import checkpoint
 
 from segue.presets.controls import Vary
 from segue.server.ditto.canvas import Canvas
-from segue.server.ditto.controls import outpaint
+from segue.server.ditto.controls import intensity, outpaint
 from segue.server.ditto.ctm import decode_multistep
 from segue.server.ditto.guidance import lowered
 from segue.server.ditto.optimize import Objective
-from segue.server.wanted import Term
+from segue.server.wanted import NO_REGION_DB, Term
 
 if TYPE_CHECKING:
     from segue.server.painter import Painter
@@ -108,19 +109,22 @@ class Asked:
     def levelled(self, x_0: Tensor) -> Tensor:
         """The window as loud as its one curve asks, by a gain as slow as the curve.
 
-        Of two curves the search's compromise stays.
+        Of two curves the search's compromise stays. Out of nothing and without a curve, which
+        left alone can get so loud that it clips, no louder than `NO_REGION_DB`.
         """
-        if len(self._gains) != 1:
+        limit = partial(intensity.limiting_gain, most_db=NO_REGION_DB, config=self._painter.mel)
+        gains = self._gains if self._gains or self._painter.place else [limit]
+        if len(gains) != 1:
             return x_0
         scale, drawn = self._painter.scale, self._draw(x_0)
         whole = drawn.new_zeros(drawn.shape[0], 1, drawn.shape[-1])
-        whole[:, 0, self._made] = self._gains[0](scale.restore(drawn[..., self._made]))
+        whole[:, 0, self._made] = gains[0](scale.restore(drawn[..., self._made]))
         gain = self._canvas.part(whole, self._start, x_0.shape[-1])
         return x_0 + gain / scale.std[:, None]
 
     def loss(self, x_0: Tensor) -> Tensor:
         """The weighted sum over all controls, of what is then the last clip heard: (batch,)."""
-        self._painter.heard = x_0.detach()
+        self._painter.heard = partial(self.levelled, x_0.detach())
         return self._sum(x_0)
 
     def led(self, x_0: Tensor) -> Tensor:

@@ -57,8 +57,8 @@ class Painter:
     known frames put back at each and each estimate led to what is asked. Optimized noise is no
     longer quite the noise that models know, and its clips are poorer than random ones; polished
     they are richer, and nearer to what is known. A variation is not polished, unless
-    `settings.polish` says otherwise. `heard` is what the last iteration made of its window,
-    (batch, channels, frames), or empty.
+    `settings.polish` says otherwise. `heard` gives what the last iteration made of its window,
+    (batch, channels, frames).
     """
 
     denoiser: Denoiser
@@ -72,7 +72,7 @@ class Painter:
     warm: list[Tensor]
     mel: MelConfig = field(default_factory=MelConfig)
     found: list[Tensor] = field(default_factory=list)
-    heard: Tensor = field(default_factory=lambda: torch.empty(0))
+    heard: Callable[[], Tensor] | None = None
 
     def window(
         self,

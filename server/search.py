@@ -138,7 +138,7 @@ class Search:
 
     def _preview(self, searched: list[Searched], task: Task, start: int) -> Preview | None:
         """What is there, with the window that starts there as it was last heard."""
-        if not self.painter.heard.numel():
+        if self.painter.heard is None:
             return None
-        drawn = replace(task.canvas, mel=task.canvas.drawn(self.painter.heard, start))
+        drawn = replace(task.canvas, mel=task.canvas.drawn(self.painter.heard(), start))
         return self.show([*(each.made for each in searched), Painted(task.gap, task.frames, drawn)])

@@ -124,6 +124,17 @@ def test_the_gain_brings_the_level_that_is_asked() -> None:
     torch.testing.assert_close(most, torch.full_like(most, 12.0))
 
 
+def test_what_is_louder_than_the_limit_is_turned_down_to_it() -> None:
+    """As a whole, and all frames alike: a swell stays one. What is quieter stays as it is."""
+    swell = noise(3, 0.1) * torch.linspace(0.1, 2, int(3 * MEL.sample_rate))
+    mel = log_mel(swell, MEL)[None]
+    power = (10 ** (intensity.level(mel, MEL) / 10)).mean()
+    most = float(10 * power.log10()) - 7
+    gain = intensity.limiting_gain(torch.cat((mel, mel - 2)), most, MEL)
+    torch.testing.assert_close(gain[0], torch.full_like(gain[0], -7 * math.log(10) / 20))
+    assert not gain[1].any()
+
+
 def test_descent_reaches_the_curve() -> None:
     """The gradient leads the mel to the curve; a flat offset is found by one number."""
     mel = log_mel(noise(2, 0.1), MEL)[None]

@@ -20,7 +20,7 @@ from segue.server.ditto.mel import MelScale
 from segue.server.ditto.optimize import Optimized
 from segue.server.ditto.schedule import RectifiedFlow, even_grid, grid
 from segue.server.painter import Noise, Painter
-from segue.server.wanted import Term
+from segue.server.wanted import NO_REGION_DB, Term
 
 SCHEDULE = RectifiedFlow()
 
@@ -121,7 +121,7 @@ def test_what_was_found_is_polished(
 
     def base(x_t: Tensor, t: Tensor) -> Tensor:
         asked.append(float(t[0]))
-        return torch.full_like(x_t, 0.5)
+        return torch.full_like(x_t, -9.0)
 
     made.base = base
     term = Term(
@@ -132,7 +132,7 @@ def test_what_was_found_is_polished(
     )
     made.window(canvas, 0, (term,) * terms, lambda: False)
     assert asked == pytest.approx(grid(SCHEDULE, 20)[20 - levels : 20].float().tolist())
-    assert bool((canvas.mel[..., 90:] == 0.5).all()) is (levels > 0)
+    assert bool((canvas.mel[..., 90:] == -9).all()) is (levels > 0)
 
 
 def sounding(level: float) -> Term:
@@ -145,15 +145,20 @@ def sounding(level: float) -> Term:
     )
 
 
+def empty_canvas() -> Canvas:
+    """A window of two seeds with nothing known."""
+    nothing = torch.zeros(512, dtype=torch.bool)
+    return Canvas(torch.zeros(2, 256, 512), 0, 512, pinned=nothing, kept=nothing.clone())
+
+
 def test_polish_is_led_to_what_is_asked() -> None:
     """Where a base says 0.3 and 0.2 is asked, it is 0.2 in the end."""
     made, _ = painting(Settings(iterations=1))
     made.place = None
-    made.scale = MelScale(torch.full((256,), -3.0), torch.ones(256))
+    made.scale = MelScale(torch.full((256,), -9.0), torch.ones(256))
     made.base = lambda x_t, t: torch.full_like(x_t, 0.3)
-    nothing = torch.zeros(512, dtype=torch.bool)
-    canvas = Canvas(made.noise.draw(), 0, 512, pinned=nothing, kept=nothing.clone())
-    made.window(canvas, 0, (sounding(-2.8),), lambda: False)
+    canvas = empty_canvas()
+    made.window(canvas, 0, (sounding(-8.8),), lambda: False)
     torch.testing.assert_close(canvas.mel, torch.full((2, 256, 512), 0.2))
 
 
@@ -204,6 +209,32 @@ def test_a_level_is_set_in_the_end(place: Place | None, gains: list[float], poli
     expected[..., 86:] = 0.5 if len(gains) == 1 else 0.0  # 1 is half a deviation
     torch.testing.assert_close(change, expected, atol=1e-5, rtol=0)
     assert bool((found[0][..., 90:] == -3).all()) is polished
+
+
+@pytest.mark.parametrize(
+    ("place", "said", "level"),
+    [
+        (None, 0.0, NO_REGION_DB),
+        (None, -9.0, None),
+        (Outpaint(), 0.0, None),
+    ],
+)
+def test_out_of_nothing_no_clip_is_loud(
+    place: Place | None, said: float, level: float | None
+) -> None:
+    """Previews as little as clips; a quiet one and one beside a region are as they are."""
+    made, _ = painting(Settings(iterations=1))
+    made.place = place
+    made.denoiser = made.search = lambda x_t, t: x_t * 0 + said
+    made.base = lambda x_t, t: torch.full_like(x_t, said)
+    canvas = empty_canvas()
+    made.window(canvas, 0, (sounding(said),), lambda: False)
+    assert made.heard is not None
+    for mel in (canvas.mel, made.heard()):
+        if level is None:
+            torch.testing.assert_close(mel, torch.full_like(mel, said))
+        else:
+            assert float(intensity.level(mel, made.mel).mean()) == pytest.approx(level, abs=0.01)
 
 
 def test_polish_gets_no_louder_than_what_was_found() -> None:

@@ -110,6 +110,17 @@ def gain(mel: Tensor, target: Tensor, config: MelConfig) -> Tensor:
     return missing.clamp(-MOST_GAIN_DB, MOST_GAIN_DB) / (2 * DB_PER_NEPER)
 
 
+def limiting_gain(mel: Tensor, most_db: float, config: MelConfig) -> Tensor:
+    """What brings a clip that is louder than `most_db` as a whole down to it, to be added to its
+    frames: (batch, frames), the same in all of them; 0 for one that is not.
+
+    mel: (batch, channels, frames), natural log.
+    """
+    powers = level(mel, config) / DB_PER_NEPER
+    whole = powers.logsumexp(dim=-1, keepdim=True) - math.log(mel.shape[-1])
+    return ((most_db / DB_PER_NEPER - whole).clamp(max=0) / 2).expand_as(powers)
+
+
 def _checked(points: Sequence[tuple[float, float]]) -> tuple[np.ndarray, np.ndarray]:
     """Times and levels of `points`, or the SegueError that says what is wrong with them."""
     if not len(points):
