@@ -12,8 +12,8 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
-from segue.server.ditto.ctm import Denoiser, jump
-from segue.server.ditto.schedule import Schedule, add_noise, levels
+from segue.server.ditto.ctm import Denoiser
+from segue.server.ditto.schedule import Schedule, add_noise
 
 
 @torch.no_grad()
@@ -34,9 +34,9 @@ def repaint(
     fresh unit noise, shaped as known. lead: from each estimate of x_0 to one that is nearer to
     what is asked; the noise that goes with it stays what the denoiser said.
     """
-    for t, s in pairwise(ts.tolist()):
+    for t, s in pairwise(ts.to(x_t)):
         x_t = torch.where(pinned, add_noise(schedule, known, draw(), t), x_t)
-        D_x = denoiser(x_t, levels(t, x_t).flatten())
-        led = schedule.alpha(levels(s, x_t)) * (lead(D_x) - D_x)
-        x_t = jump(lambda *_, D_x=D_x: D_x, schedule, x_t, t, s) + led
+        D_x = denoiser(x_t, t.expand(len(x_t)))
+        eps = (x_t - schedule.alpha(t) * D_x) / schedule.sigma(t)
+        x_t = schedule.alpha(s) * lead(D_x) + schedule.sigma(s) * eps
     return x_t
