@@ -16,6 +16,8 @@ from segue.server.ditto.mel import MelConfig, MelScale, log_mel
 
 EDGE_FRAMES = 8  # read beside what is matched, so that its own edges are analysed whole
 MIN_OVERLAP_FRAMES = 22  # a quarter of a second
+PIECE_FRAMES = 2048  # decoded at a time: each holds 0.4 MB while it is
+HEARD_FRAMES = 96  # beside a piece; the shipped decoder hears no further than 80
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,8 +101,18 @@ def audio_of(
     mel: Tensor, decode: Callable[[Tensor], np.ndarray], config: MelConfig, rate: int, channels: int
 ) -> np.ndarray:
     """Decode a natural-log mel (channels, frames) to (samples, channels) float64 at `rate`."""
-    stereo = decode(mel).astype(np.float64)
+    stereo = _decoded(mel, decode, config.hop).astype(np.float64)
     if channels == 1:
         stereo = stereo.mean(axis=1, keepdims=True)
     audio: np.ndarray = soxr.resample(stereo, config.sample_rate, rate)
     return audio
+
+
+def _decoded(mel: Tensor, decode: Callable[[Tensor], np.ndarray], hop: int) -> np.ndarray:
+    """As in one go, (frames * hop, 2), but piece by piece: minutes would take gigabytes."""
+    pieces = []
+    for first in range(0, mel.shape[-1], PIECE_FRAMES):
+        begun = max(0, first - HEARD_FRAMES)
+        heard = decode(mel[:, begun : first + PIECE_FRAMES + HEARD_FRAMES])
+        pieces.append(heard[(first - begun) * hop :][: PIECE_FRAMES * hop])
+    return np.concatenate(pieces)

@@ -13,7 +13,9 @@ import torch
 from segue.export import free_music
 from segue.export.free_music import Track, tracks
 from segue.presets.vocabulary import Code, SegueError
+from segue.server.ditto.mel import MelConfig
 from segue.server.ditto.onnx_decoder import INPUT, OUTPUT, PROVIDERS, OnnxDecoder
+from segue.server.framing import PIECE_FRAMES, audio_of
 from tests.tiny import SCALE, random_decoder
 
 HOP = 512
@@ -46,6 +48,20 @@ def test_onnx_and_torch_make_the_same_audio(onnx_file: Path, batch: int, frames:
     assert made.shape == expected.shape == (batch, 2, frames * HOP)
     assert np.abs(expected).max() > 0.01
     np.testing.assert_allclose(made, expected, rtol=0, atol=PARITY)
+
+
+def test_a_long_clip_is_decoded_in_pieces(onnx_file: Path) -> None:
+    """What a decoder holds at once has a limit, and the clip is the one that it makes in one go."""
+    mel, decoder = random_mel(1, 2 * PIECE_FRAMES + 100)[0], OnnxDecoder(onnx_file)
+    held: list[int] = []
+
+    def decode(piece: torch.Tensor) -> np.ndarray:
+        held.append(piece.shape[-1])
+        return decoder(piece)
+
+    made = audio_of(mel, decode, MelConfig(), 44100, 2)
+    assert max(held) <= 1.1 * PIECE_FRAMES
+    np.testing.assert_allclose(made, decoder(mel), rtol=0, atol=PARITY)
 
 
 def test_one_clip_comes_as_samples_by_channels(onnx_file: Path) -> None:
