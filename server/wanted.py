@@ -160,7 +160,10 @@ def _gains(control: Intensity, scene: Scene) -> Gains:
 
 
 def _curve(control: Intensity, scene: Scene) -> Tensor:
-    """The level it asks of the gap's frames in dB: (frames,), NaN where none."""
+    """The level it asks of the gap's frames in dB: (frames,), NaN where none.
+
+    Beside music that is loud or soft already it ends at the loudest and softest there are.
+    """
     times = scene.seconds(control, [time for time, _ in control.points])
     middle = NO_REGION_DB if scene.level_db is None else max(scene.level_db, SOFTEST_DB)
     to_db = {
@@ -168,7 +171,11 @@ def _curve(control: Intensity, scene: Scene) -> Tensor:
         "db": lambda level: middle + level,
         "share": lambda level: middle + (2 * level - 1) * SHARE_DB,
     }[control.scale]
-    points = [(time, to_db(level)) for time, (_, level) in zip(times, control.points, strict=True)]
+    low, high = intensity.RANGE_DB
+    points = [
+        (time, min(max(to_db(level), low), high))
+        for time, (_, level) in zip(times, control.points, strict=True)
+    ]
     wanted = intensity.target(points, scene.span_frames, scene.mel, **scene.window(control))
     return wanted[scene.part]
 

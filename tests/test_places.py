@@ -317,6 +317,22 @@ def test_targets_that_do_not_fit(
     assert not (tmp_path / "out.wav").exists()
 
 
+@pytest.mark.parametrize(
+    ("level", "curve"),
+    [
+        (0.8, {"points": [(0, 1), (1, 1)], "scale": "share"}),
+        (0.002, {"points": [(0, 0), (1, -60)]}),
+    ],
+)
+def test_a_curve_beside_loud_or_soft_music(
+    engine: Engine, tmp_path: Path, source: dict[str, Any], level: float, curve: dict[str, Any]
+) -> None:
+    """A knob all the way up after a loud master, a fader all the way down after a soft end."""
+    soundfile.write(source["path"], np.sign(MUSIC) * level, RATE, subtype="FLOAT")
+    asked = {"kind": "intensity", "unit": "share"} | curve
+    make(engine, tmp_path, {"kind": "outpaint"}, asked, region=source, new_seconds=1.0)
+
+
 def test_silence_and_features(engine: Engine, tmp_path: Path) -> None:
     """A silent region with a rise and a melody: finite samples."""
     soundfile.write(tmp_path / "in.wav", np.zeros((2 * RATE, 2)), RATE)
