@@ -16,8 +16,8 @@ from segue.server.ditto.mel import MelConfig, MelScale, log_mel
 
 EDGE_FRAMES = 8  # read beside what is matched, so that its own edges are analysed whole
 MIN_OVERLAP_FRAMES = 22  # a quarter of a second
-PIECE_FRAMES = 2048  # decoded at a time: each holds 0.4 MB while it is
-HEARD_FRAMES = 96  # beside a piece; the shipped decoder hears no further than 80
+PIECE_FRAMES = 1024  # decoded at a time; each takes 0.8 MB of memory
+HEARD_FRAMES = 96  # of them beside what is kept; the shipped decoder hears no further than 80
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,10 +109,14 @@ def audio_of(
 
 
 def _decoded(mel: Tensor, decode: Callable[[Tensor], np.ndarray], hop: int) -> np.ndarray:
-    """As in one go, (frames * hop, 2), but piece by piece: minutes would take gigabytes."""
+    """As in one go, (frames * hop, 2), but in pieces of one size: minutes would take gigabytes."""
+    frames, made = mel.shape[-1], 0
     pieces = []
-    for first in range(0, mel.shape[-1], PIECE_FRAMES):
-        begun = max(0, first - HEARD_FRAMES)
-        heard = decode(mel[:, begun : first + PIECE_FRAMES + HEARD_FRAMES])
-        pieces.append(heard[(first - begun) * hop :][: PIECE_FRAMES * hop])
+    while made < frames:
+        begun = max(0, min(made - HEARD_FRAMES, frames - PIECE_FRAMES))
+        end = begun + PIECE_FRAMES
+        stop = frames if end >= frames else end - HEARD_FRAMES
+        heard = decode(mel[:, begun:end])
+        pieces.append(heard[(made - begun) * hop : (stop - begun) * hop])
+        made = stop
     return np.concatenate(pieces)
