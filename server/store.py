@@ -6,7 +6,7 @@ import logging
 import os
 import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -55,7 +55,7 @@ class Store:
         try:
             with _disk_errors(self.folder):
                 for left in self.results.glob(f"*{PREVIEW_ENDING}"):  # by jobs that were killed
-                    left.unlink()
+                    _remove(left)
                 self._database = _open(self.folder / DATABASE)
         except BaseException:
             self._lock.close()
@@ -87,7 +87,7 @@ class Store:
     def discard(self, job_id: str) -> None:
         """Remove the WAV of a job and all that lies beside it under its name and a `~`."""
         for path in (self.result_path(job_id), *self.results.glob(f"{job_id}~*.wav")):
-            path.unlink(missing_ok=True)
+            _remove(path)
 
     def close(self) -> None:
         """Let go of the folder."""
@@ -98,6 +98,12 @@ class Store:
         with _disk_errors(self.folder):
             rows = self._database.execute(f"{COLUMNS} {where}", values).fetchall()
         return [job for row in rows if (job := _job(row)) is not None]
+
+
+def _remove(path: Path) -> None:
+    """Unless a player on Windows holds on to it: no other job waits for that."""
+    with suppress(OSError):
+        path.unlink(missing_ok=True)
 
 
 def _job(row: Row) -> Job | None:

@@ -259,6 +259,13 @@ def test_full_disk_does_not_stop_the_worker(tmp_path: Path) -> None:
         assert hub.events[-1] == event
 
 
+def test_a_preview_that_stays_is_no_hindrance(tmp_path: Path) -> None:
+    """One that a player holds on to (here a folder) does not keep the server from starting."""
+    (tmp_path / "results" / "a~preview.wav").mkdir(parents=True)
+    with closing(Store(tmp_path)) as store:
+        assert store.load(history=10) == []
+
+
 def test_a_discarded_job_leaves_no_file(tmp_path: Path) -> None:
     """Its clip, its further clips and overlays go; those of a job with a longer id stay."""
     with closing(Store(tmp_path)) as store:

@@ -114,6 +114,19 @@ def test_cancel_while_it_runs(desk: Desk, hub: Transcript, at: State | None) -> 
     assert list(desk.result_path("a").parent.iterdir()) == []
 
 
+def test_a_preview_that_cannot_be_removed(desk: Desk, hub: Transcript) -> None:
+    """A player on Windows holds on to it; here it is a folder. The next job runs all the same."""
+    for name in ("a", "b"):
+        desk.submit(make_request(name), now=0.0)
+    desk.result_path("a~preview").mkdir()
+    engine = Saboteur(lambda job_id: job_id == "a" and desk.cancel("a", now=2.0), State.OPTIMIZING)
+    worker = worker_with(desk, engine)
+    assert worker.run_once(now=1.0)
+    assert hub.events[-1] == Cancelled(id="a")
+    assert worker.run_once(now=3.0)
+    assert desk.status("b").state == State.DONE
+
+
 def test_next_job_after_a_cancelled_one(desk: Desk) -> None:
     """A cancel ends one job and no other."""
     desk.submit(make_request("a"), now=0.0)
