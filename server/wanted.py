@@ -100,6 +100,13 @@ class Scene:
             raise SegueError(Code.BAD_REQUEST, text)
         return {"start_seconds": start, "length_seconds": stop - start}
 
+    def held(self, feature: Wish) -> slice:
+        """The frames of all the new music where it holds. Raises SegueError as `window`."""
+        where, per_second = self.window(feature), self.mel.sample_rate / self.mel.hop
+        first = round(where["start_seconds"] * per_second)
+        length = math.ceil(where["length_seconds"] * per_second)
+        return slice(first, min(first + length, self.span_frames))
+
 
 def terms(scene: Scene) -> tuple[Term, ...]:
     """All features of the request. Raises SegueError for a target that does not fit the clip."""
@@ -211,7 +218,7 @@ def _structure(control: Structure, scene: Scene) -> Losses:
     where = scene.window(control)
     if control.like is not None:
         plan = structure.transfer(_mel(read_region(control.like), scene.mel), scene.mel)
-        return _like(plan, scene)
+        return _like(plan, scene, scene.held(control))
     assert control.sections is not None, "the vocabulary asks for one"
     lengths = None
     if control.lengths:
@@ -223,12 +230,13 @@ def _structure(control: Structure, scene: Scene) -> Losses:
     return _of_frames(wanted, lambda mel, there: structure.loss(mel, there, scene.mel))
 
 
-def _like(plan: Tensor, scene: Scene) -> Losses:
-    """As similar to itself as another region is, cell by cell."""
-    matrix = structure.stretched(plan, structure.cells(scene.span_frames, scene.mel))
+def _like(plan: Tensor, scene: Scene, held: slice) -> Losses:
+    """As similar to itself as another region is, cell by cell, over the frames held."""
+    matrix = structure.stretched(plan, structure.cells(held.stop - held.start, scene.mel))
+    first = scene.part.start - held.start
 
     def losses(made: slice, device: torch.device) -> Loss:
-        frames = slice(scene.part.start + made.start, scene.part.start + made.stop)
+        frames = slice(first + made.start, first + made.stop)
         wanted = structure.part(matrix, frames, scene.mel).to(device)
         return lambda mel: structure.loss(mel, wanted, scene.mel)
 
@@ -245,7 +253,7 @@ def _text(control: Text, scene: Scene) -> Losses:
     def losses(made: slice, device: torch.device) -> Loss:
         there, held = wanted.to(device), slice(*(max(0, at - made.start) for at in (first, last)))
         if min(held.stop, made.stop - made.start) - held.start < 2:
-            return lambda mel: mel.new_zeros(len(mel))
+            return lambda mel: 0 * mel.sum(dim=(-2, -1))
         return lambda mel: text.loss(mel[..., held], there, scene.mel, scene.clap)
 
     return losses

@@ -317,6 +317,21 @@ def test_targets_that_do_not_fit(
     assert not (tmp_path / "out.wav").exists()
 
 
+def test_words_for_a_part_of_a_long_clip(engine: Engine, tmp_path: Path) -> None:
+    """The first window, which nothing is asked of, is made all the same."""
+    make(engine, tmp_path, WORDS | {"start": 7.0}, new_seconds=8.0)
+
+
+def test_a_plan_for_a_part(engine: Engine, tmp_path: Path, source: dict[str, Any]) -> None:
+    """A region's plan holds for as long as is asked: for another stretch it is other music."""
+    made = [
+        make(engine, tmp_path, {"kind": "structure", "like": source, **part}, new_seconds=4.0)[1]
+        for part in ({}, {"start": 0.0, "length": 4.0}, {"start": 2.0, "length": 1.5})
+    ]
+    np.testing.assert_array_equal(made[0], made[1])
+    assert not np.array_equal(made[0], made[2])
+
+
 @pytest.mark.parametrize(
     ("level", "curve"),
     [
