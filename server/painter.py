@@ -86,11 +86,18 @@ class Painter:
         asked = Asked(self, canvas, start, wanted)
         number, first = len(self.found), self._first_noise()
         self.found.append(first)
+        told: list[OptStep] = []
 
         def tell(step: OptStep) -> None:
             self.found[number] = step.x_T
+            told[:] = [step]
             if on_step is not None:
                 on_step(step)
+
+        def tell_again() -> None:
+            """While it is polished, or a long polish could not be stopped."""
+            if on_step is not None:
+                on_step(told[0])
 
         twice = isinstance(self.place, Vary) and bool(wanted)
         optimized = self._optimize(asked, first, due, _part(tell, 0, 1 + twice))
@@ -102,7 +109,7 @@ class Painter:
             x_T = optimized.x_T
         self.found[number] = x_T
         with torch.no_grad():
-            canvas.fill(self._decoded(x_T, asked), start)
+            canvas.fill(self._decoded(x_T, asked, tell_again), start)
         return optimized
 
     def iterations(self, asked: Asked) -> int:
@@ -148,7 +155,7 @@ class Painter:
             on_step=on_step,
         )
 
-    def _decoded(self, x_T: Tensor, asked: Asked) -> Tensor:
+    def _decoded(self, x_T: Tensor, asked: Asked, on_polish: Callable[[], None]) -> Tensor:
         """T steps a row, polished, with the row's own noise: (batch, channels, frames)."""
         ts = self.steps(self.settings.decode_steps)
         rows = [
@@ -162,9 +169,9 @@ class Painter:
             )
             for row, generator in zip(x_T.split(1), self.noise.generators, strict=True)
         ]
-        return asked.levelled(self._polished(torch.cat(rows), asked))
+        return asked.levelled(self._polished(torch.cat(rows), asked, on_polish))
 
-    def _polished(self, x_0: Tensor, asked: Asked) -> Tensor:
+    def _polished(self, x_0: Tensor, asked: Asked, on_polish: Callable[[], None]) -> Tensor:
         steps = self._polish_steps(asked)
         if self.base is None or not steps:
             return x_0
@@ -173,7 +180,12 @@ class Painter:
         pinned = asked.pinned & (not isinstance(self.place, Vary))  # or it would not be varied
         base = no_louder(self.base, x_0, self.scale, self.mel)
         draw = self.noise.draw
-        return repaint(base, self.schedule, x_t, asked.target, pinned, ts, draw, asked.led)
+
+        def lead(D_x: Tensor) -> Tensor:
+            on_polish()
+            return asked.led(D_x)
+
+        return repaint(base, self.schedule, x_t, asked.target, pinned, ts, draw, lead)
 
     def _polish_steps(self, asked: Asked) -> int:
         given = self.settings.polish

@@ -251,6 +251,15 @@ def test_polish_gets_no_louder_than_what_was_found() -> None:
     assert levels[1] - levels[0] == pytest.approx(3, abs=1)
 
 
+def test_polish_can_be_stopped() -> None:
+    """The last iteration is told of again at each of its steps; what that raises ends it."""
+    made, canvas = painting(Settings(iterations=2, polish=3))
+    made.base = made.denoiser
+    told: list[int] = []
+    made.window(canvas, 0, (), lambda: False, lambda step: told.append(step.iteration))
+    assert told == [0, 1, 1, 1, 1]
+
+
 @pytest.mark.parametrize(
     ("place", "settings", "kinds", "K", "unpolished"),
     [
