@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 from segue.bridge import offline
 from segue.bridge.cli import main, play
 from segue.bridge.cli.order import Order, request_of
-from segue.bridge.midi.recording import InSong
+from segue.bridge.midi.rounds import InSong
 from segue.presets.library import preset_names
 from segue.presets.tempo import TempoMap
 from segue.presets.vocabulary import Code, Progress, Request, Result, SegueError, State

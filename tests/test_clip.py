@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from segue.bridge.midi.recording import new_seconds
+from segue.bridge.midi.rounds import new_seconds
 from segue.presets.tempo import TempoChange, TempoMap
 from segue.presets.vocabulary import Request, SegueError
 from segue.server.audio_file import Waveform
@@ -124,6 +124,23 @@ def test_bars_before_the_region_have_the_tempo_it_begins_with(beats: float) -> N
     asked = request({"kind": "outpaint", "side": "left"}, new_bars=2, tempo=tempo)
     assert lay_out(asked, REGION).offset_samples == 4000
     assert new_seconds(asked) == 4.0
+
+
+@pytest.mark.parametrize(
+    "gaps",
+    [
+        {},
+        {"overlap_seconds": 3.0},
+        {"gaps": [{"start": 1, "length": 1}, {"start": 2.5, "length": 0.5}]},
+        {"gaps": [{"start": 0.25, "length": 0.5}], "unit": "share"},
+        {"gaps": [{"start": 0.5, "length": 0.5}], "unit": "bars"},
+    ],
+)
+def test_a_take_is_over_what_is_made_anew(gaps: dict[str, object]) -> None:
+    """A controller's takes last from the first gap's start to the last one's end, as made here."""
+    asked = request({"kind": "inpaint", **gaps}, tempo=TempoMap.steady(120))
+    first, last = lay_out(asked, REGION).span
+    assert new_seconds(asked) == (last - first) / REGION.sample_rate
 
 
 def test_too_many_bars() -> None:

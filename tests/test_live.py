@@ -11,8 +11,9 @@ from segue.bridge.midi.codec import encode
 from segue.bridge.midi.controller_map import Bound, ControllerMap, Target, load_map
 from segue.bridge.midi.events import Event
 from segue.bridge.midi.live import Action, Ask, Hear, Learned, LiveSession, Say, Withdraw
-from segue.bridge.midi.recording import RESTED_SECONDS, SONG_START, InSong
-from segue.presets.controls import Intensity, Loop, Melody, Note
+from segue.bridge.midi.recording import RESTED_SECONDS
+from segue.bridge.midi.rounds import SONG_START, InSong
+from segue.presets.controls import Inpaint, Intensity, Loop, Melody, Note, Outpaint
 from segue.presets.tempo import TempoMap
 from segue.presets.vocabulary import (
     Cancelled,
@@ -323,6 +324,74 @@ def test_a_phrase_that_starts_in_another_bar(code: bool) -> None:
     (melody,) = [c for c in asked(found).controls if isinstance(c, Melody)]
     assert melody.unit == "seconds"
     assert [melody.notes[0].start, melody.notes[0].length] == pytest.approx([0.5, 3.5], abs=0.025)
+
+
+def one_note(player: Player, at: float, *, code: bool) -> Note:
+    """The melody of a note at a second of the song, by MTC or by a clock of 120 bpm."""
+    if code:
+        time_code(player, 0, round(at * 120), 0.0)
+    else:
+        player.at(0.0, midi.Start())
+        clocks(player, round(at * 48), 0.0)
+    player.at(at, midi.NoteOn(0, 60, 9))
+    if code:
+        found = time_code(player, round(at * 30), 1200, at)
+    else:
+        found = [act for i in range(480) for act in player.at(at + i / 48, midi.Clock())]
+    (melody,) = [c for c in asked(found).controls if isinstance(c, Melody)]
+    return melody.notes[0]
+
+
+@pytest.mark.parametrize("code", [True, False])
+@pytest.mark.parametrize("tempo", [TempoMap.steady(120), None])
+@pytest.mark.parametrize(
+    ("at", "start", "length"),
+    [(7.0, 1.0, 3.0), (17.0, 1.0, 3.0), (27.0, 1.0, 3.0), (21.0, 3.0, 1.0), (23.0, 1.0, 3.0)],
+)
+def test_a_region_that_is_no_multiple_of_the_new_music(
+    at: float, start: float, length: float, tempo: TempoMap | None, code: bool
+) -> None:
+    """Six seconds, then four new ones from 6, 16 and 26 on: a note is where it was played.
+
+    Over the region, counted back from where the new music begins in that round.
+    """
+    region = Region(path="/m/loop.wav", start_seconds=0, length_seconds=6)
+    player = Player(BASE.model_copy(update={"region": region, "tempo": tempo}))
+    note = one_note(player, at, code=code)
+    assert [note.start, note.length] == pytest.approx([start, length], abs=0.03)
+
+
+@pytest.mark.parametrize("code", [True, False])
+def test_what_comes_before_the_region_does_so_in_the_song(code: bool) -> None:
+    """Four seconds, then the region from second 2 of the song on, as its own bar says."""
+    before = BARS.model_copy(update={"controls": (Outpaint(side="left"),)})
+    player = Player(before, begins=InSong(beats=4, seconds=2))
+    if code:
+        time_code(player, 0, 360, 0.0)
+    else:
+        player.at(0.0, midi.Start())
+        clocks(player, 144, 0.0)
+    assert player.session.song(2.5) == pytest.approx(4.5, abs=0.03)
+
+
+@pytest.mark.parametrize("code", [True, False])
+def test_takes_over_a_gap(code: bool) -> None:
+    """Six of the region's eight seconds are made anew: times count from where the gap begins."""
+    fields = {"new_seconds": None, "controls": (Inpaint(),)}
+    for tempo in (TempoMap.steady(120), None):
+        player = Player(BASE.model_copy(update=fields | {"tempo": tempo}))
+        note = one_note(player, 3.0, code=code)
+        assert [note.start, note.length] == pytest.approx([2, 4], abs=0.03)
+
+
+def test_a_take_of_a_gap_is_as_long_as_the_gap() -> None:
+    """Without a song too; of several gaps, from the first one's start to the last one's end."""
+    gaps = ({"start": 4, "length": 2}, {"start": 8, "length": 4})
+    control = {"kind": "inpaint", "unit": "beats", "gaps": gaps}
+    fields = BARS.model_dump() | {"new_bars": None, "controls": [control]}
+    player = Player(Request.model_validate(fields))
+    assert player.melody(10.0, 13.9) == []
+    asked(player.at(14.0))
 
 
 def test_without_a_tempo_the_clocks_own_time_counts() -> None:

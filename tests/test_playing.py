@@ -383,7 +383,7 @@ def test_the_whole_command(daw: Any, tmp_path: Path) -> None:
 def test_notes_from_one_port_and_the_clock_from_another(daw: Any, tmp_path: Path) -> None:
     """Over JACK: a keyboard's note, on the beat of a DAW's clock that slows down from 120 to 60."""
     loop, engine = tmp_path / "loop.wav", Recorder()
-    soundfile.write(loop, [[0.1, 0.1]] * 8000, 8000)
+    soundfile.write(loop, [[0.1, 0.1]] * 16000, 8000)
     keys = type(daw)(daw.get_current_api(), name="keys")
     keys.open_virtual_port("out")
     options = ("--midi-port", "keys:out", "--midi-port", "daw:out", "--bars", "1", "--bpm", "120")

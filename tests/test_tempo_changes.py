@@ -13,7 +13,7 @@ from segue.bridge.midi.codec import encode
 from segue.bridge.midi.controller_map import Bound, ControllerMap
 from segue.bridge.midi.events import Event
 from segue.bridge.midi.live import Action, Ask, LiveSession
-from segue.bridge.midi.recording import SONG_START, InSong
+from segue.bridge.midi.rounds import SONG_START, InSong
 from segue.presets.controls import Intensity, Loop, Melody, Outpaint, Vary
 from segue.presets.tempo import TempoChange, TempoMap
 from segue.presets.vocabulary import Region, Request

@@ -14,7 +14,7 @@ import soundfile
 
 from segue.bridge.cli.order import Order, request_of
 from segue.bridge.cli.play import begins_at
-from segue.bridge.midi.recording import InSong
+from segue.bridge.midi.rounds import InSong
 from segue.presets.controls import Inpaint, Outpaint
 from segue.presets.tempo import MAX_CHANGES, TempoMap
 from segue.presets.vocabulary import Request, SegueError

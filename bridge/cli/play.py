@@ -18,7 +18,7 @@ from segue.presets.vocabulary import MAX_SEED, Request
 if TYPE_CHECKING:
     from segue.bridge.midi.controller_map import Target
     from segue.bridge.midi.port import MidiPort
-    from segue.bridge.midi.recording import InSong
+    from segue.bridge.midi.rounds import InSong
 
 WHERE, CONTROLLER, SOUND = "What is made", "The controller", "Listening"
 MAP = "mod-wheel"
@@ -151,7 +151,7 @@ def register(app: typer.Typer, default_server: str) -> None:
 def begins_at(request: Request, tempo: Path | None, bar: int) -> InSong:
     """Where a bar of the DAW's song begins, by a MIDI file's map or at the request's own tempo."""
     from segue.bridge.cli.tempo_file import SongMap
-    from segue.bridge.midi.recording import InSong
+    from segue.bridge.midi.rounds import InSong
 
     if tempo is not None:
         begin = SongMap.read(tempo, bar).begin

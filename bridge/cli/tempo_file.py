@@ -14,7 +14,7 @@ from pydantic import ValidationError
 
 from segue.bridge.cli.midi_file import read_midi
 from segue.bridge.cli.shorthand import bad
-from segue.bridge.midi.recording import new_seconds
+from segue.bridge.midi.rounds import new_seconds
 from segue.presets.controls import FEATURES, Outpaint
 from segue.presets.library import sentence
 from segue.presets.tempo import MAX_CHANGES, TempoChange, TempoMap

@@ -17,7 +17,8 @@ from segue.bridge.midi.controller_map import ControllerMap, Target
 from segue.bridge.midi.events import Event as MidiEvent
 from segue.bridge.midi.events import NoteOn
 from segue.bridge.midi.learn import Learner
-from segue.bridge.midi.recording import SONG_START, InSong, Recording
+from segue.bridge.midi.recording import Recording
+from segue.bridge.midi.rounds import SONG_START, InSong
 from segue.presets.library import sentence
 from segue.presets.vocabulary import Event, Failure, Progress, Request, Result
 

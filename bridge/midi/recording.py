@@ -2,76 +2,31 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from segue.bridge.midi.channels import Gesture, Moved, Source
-from segue.bridge.midi.clock import SongClock
 from segue.bridge.midi.events import Continue, Event, SongPosition, Start, Stop
+from segue.bridge.midi.rounds import SONG_START, InSong, Rounds
 from segue.bridge.midi.song import Follower, Song
 from segue.bridge.midi.takes import Plan, Stage, Take, What
-from segue.presets.controls import Loop, Outpaint
-from segue.presets.tempo import TempoMap
 from segue.presets.vocabulary import Request
 
 RESTED_SECONDS = 0.3  # a knob that stands still for so long may be asked for
 OVERSHOT_SECONDS = 0.4  # after a take: a late last note, or a hand that has not stopped yet
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class InSong:
-    """Where a region begins in the DAW's song, from its start: for clocks, and for MTC."""
-
-    beats: float = 0.0
-    seconds: float = 0.0
-
-
-SONG_START = InSong()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Phrase:
-    """What goes round beside a song, and where the song's places lie in it."""
-
-    seconds: float  # how long it is
-    tempo: TempoMap | None = None
-    start: float = 0.0  # where it begins on the map, in seconds
-    beats: float = 0.0  # how long it is by the map
-    first: InSong = SONG_START  # where its first round begins
-
-    @classmethod
-    def of(cls, tempo: TempoMap | None, start: float, seconds: float, first: InSong) -> _Phrase:
-        """A stretch of the map, in seconds from the region's start on."""
-        if tempo is None:
-            return cls(seconds=seconds)
-        beats = tempo.beat_at(start + seconds) - tempo.beat_at(start)
-        return cls(seconds=seconds, tempo=tempo, start=start, beats=beats, first=first)
-
-    def place(self, song: Follower, time: float) -> float:
-        """Seconds from the first round's beginning, the earlier rounds' included.
-
-        The map says when a clock's beats are, in each round anew; MTC's seconds, and those of a
-        clock without a map, count from the song's start.
-        """
-        if self.tempo is None:
-            return song.seconds(time) or 0.0
-        if isinstance(song, SongClock):
-            rounds, beat = divmod(song.beat(time) - self.first.beats, self.beats)
-            return rounds * self.seconds + self.tempo.seconds_of_beats(self.start, beat)
-        return (song.seconds(time) or 0.0) - self.first.seconds
-
-
 @dataclass(frozen=True, slots=True)
 class _Timed:
-    """A take over a phrase and the song that it follows; without one its times are the wall's."""
+    """A take and the song that it follows; without one its times are the wall's."""
 
     take: Take
-    phrase: _Phrase
+    rounds: Rounds
     follows: Follower | None
 
     def at(self, time: float) -> float:
         """A time in the take's times."""
-        return time if self.follows is None else self.phrase.place(self.follows, time)
+        return time if self.follows is None else self.rounds.played(self.follows, time)
 
     @property
     def armed(self) -> bool:
@@ -94,15 +49,13 @@ class Recording:
     """At most one melody and one intensity at a time, each as long as the new music of `base`.
 
     Times are seconds. A take counts in what runs when it begins: a clock, MTC, or neither, the
-    time since. With a song it begins on a multiple of the phrase's length, counted from where the
-    region begins in it, and is over where the song stops.
+    time since. With a song it begins where the new music does in the loop that is heard beside it,
+    or whole lengths of it earlier or later in that round, and is over where the song stops.
     """
 
     def __init__(self, base: Request, begins: InSong = SONG_START) -> None:
         self.features: dict[What, dict[str, Any]] = {}  # what was played, as it is asked for
-        seconds = new_seconds(base)
-        self._phrase = _Phrase.of(base.tempo, _new_start(base, seconds), seconds, begins)
-        self._clip = _Phrase.of(base.tempo, *_clip(base, seconds), begins)
+        self._rounds = Rounds.of(base, begins)
         self._song = Song(base.tempo.changes[0].bpm if base.tempo else None)
         self._takes: dict[What, _Timed] = {}
         self._waiting: list[tuple[Event | Gesture, float]] = []  # for the clock after them
@@ -186,20 +139,22 @@ class Recording:
     def song(self, now: float) -> float | None:
         """Where the song is, in seconds of clips from the first one's start on, or None."""
         follows = self._follows(now)
-        return None if follows is None else self._clip.place(follows, now)
+        return None if follows is None else self._rounds.heard(follows, now)
 
     def _follows(self, now: float) -> Follower | None:
         """A clock whose place is known, else MTC. Beats always are; seconds have to be told."""
         clock = self._song.clock(now)
-        if clock is not None and (self._phrase.tempo or clock.seconds(now) is not None):
+        if clock is not None and (self._rounds.tempo or clock.seconds(now) is not None):
             return clock
         return self._song.code(now)
 
     def _arm(self, what: What, now: float, source: Source | None = None) -> None:
-        follows, length = self._follows(now), self._phrase.seconds
-        grid = 0.0 if follows is None else length
-        plan = Plan(what=what, length=length, grid=grid, source=source)
-        self._takes[what] = _Timed(Take(plan), self._phrase, follows)
+        follows, length = self._follows(now), self._rounds.new.seconds
+        plan = Plan(what=what, length=length, source=source)
+        if follows is not None:
+            turn, lead = self._rounds.turn(follows)
+            plan = replace(plan, grid=length, turn=turn, lead=lead)
+        self._takes[what] = _Timed(Take(plan), self._rounds, follows)
 
     def _arm_again(self, now: float) -> None:
         """What is armed waits for a song that may have begun, stopped or told where it is."""
@@ -219,42 +174,3 @@ class Recording:
             feature |= {"scale": "share", "points": rows}
         self.features[what] = feature
         return True
-
-
-def new_seconds(request: Request) -> float:
-    """How much music a request asks for: the region's length where it says nothing else."""
-    if request.new_seconds is not None:
-        return request.new_seconds
-    if request.new_bars is None or request.tempo is None:
-        return _region_seconds(request)
-    match request.place:
-        case Outpaint(side="left"):
-            return -request.tempo.seconds_of_bars(0.0, -request.new_bars)
-    return request.tempo.seconds_of_bars(_region_seconds(request), request.new_bars)
-
-
-def _new_start(request: Request, seconds: float) -> float:
-    """Where so much new music begins, from the region's start on."""
-    match request.place:
-        case Outpaint(side="left" | "both"):
-            return -seconds
-        case Outpaint() | Loop():
-            return _region_seconds(request)
-    return 0.0
-
-
-def _clip(request: Request, seconds: float) -> tuple[float, float]:
-    """Where a clip begins, from the region's start on, and how long it is."""
-    region = _region_seconds(request)
-    match request.place:
-        case Outpaint(side="both"):
-            return -seconds, seconds + region + seconds
-        case Outpaint(side="left"):
-            return -seconds, seconds + region
-        case Outpaint() | Loop():
-            return 0.0, region + seconds
-    return 0.0, seconds
-
-
-def _region_seconds(request: Request) -> float:
-    return request.region.length_seconds if request.region else 0.0

@@ -56,12 +56,16 @@ class Plan:
     """What to record, for how many seconds, and from which lines on it may begin.
 
     The first note or movement begins it, or `begin`. With a grid it begins on the line before
-    (or just after), so that what is played in time with a loop stays in phase with it.
+    (or just after), so that what is played in time with a loop stays in phase with it. Lines are
+    counted from where new music begins in each `turn` of the loop, `lead` behind the turn's own
+    start; no take goes on over its end.
     """
 
     what: What
     length: float
     grid: float = 0.0
+    turn: float = 0.0  # 0: none ends
+    lead: float = 0.0
     source: Source | None = None  # the knob of an intensity
 
 
@@ -72,7 +76,7 @@ class Take:
         self.plan = plan
         self.stage = Stage.ARMED
         self.full = False  # a limit was met: what came later is not in it
-        self._origin = 0.0
+        self._origin, self._length = 0.0, plan.length
         self._sounding: dict[tuple[int, int], list[tuple[float, int]]] = defaultdict(list)
         self._bends: dict[tuple[int, int], float] = {}
         self._notes: list[Row] = []
@@ -86,13 +90,13 @@ class Take:
     def pass_time(self, at: float) -> None:
         """End the take when its length is over; a song that jumped back ends it too."""
         passed = at - self._origin
-        if self.stage is Stage.RECORDING and not -EARLY <= passed < self.plan.length:
-            self.end(at if passed > 0 else self._origin + self.plan.length)
+        if self.stage is Stage.RECORDING and not -EARLY <= passed < self._length:
+            self.end(at if passed > 0 else self._origin + self._length)
 
     def end(self, at: float) -> None:
         """Close what still sounds, at the take's end at the latest."""
         self._cue(Cue.END)
-        time = min(max(at - self._origin, 0.0), self.plan.length)
+        time = min(max(at - self._origin, 0.0), self._length)
         for key, struck in self._sounding.items():
             for note in struck:
                 self._close(key, note, time)
@@ -126,9 +130,16 @@ class Take:
     def _time(self, at: float) -> float:
         """Seconds since the take's start, which this may be."""
         if self.stage is Stage.ARMED:
-            grid = self.plan.grid
-            self.begin((at + EARLY) // grid * grid if grid else at)
+            self._begin_before(at)
         return max(at - self._origin, 0.0)
+
+    def _begin_before(self, at: float) -> None:
+        grid, turn, lead = self.plan.grid, self.plan.turn, self.plan.lead
+        soon = at + EARLY
+        zero = (soon + lead) // turn * turn if turn else 0.0  # of this turn's lines
+        self.begin(zero + (soon - zero) // grid * grid if grid else at)
+        if turn:
+            self._length = min(self.plan.length, zero - lead + turn - self._origin)
 
     def _play(self, event: Event | Gesture, at: float) -> None:
         match event:
