@@ -441,6 +441,17 @@ def test_buttons() -> None:
     assert press(player, 42, 41.0) == []
 
 
+def test_another_seed_stays_too() -> None:
+    """Each press of Cycle draws one, and what is played after it is made with that."""
+    player = Player(BASE, load_map("nanokontrol2"))
+    player.port = "nanoKONTROL2 1"
+    for number, now in enumerate((0.0, 50.0)):
+        assert asked(press(player, 46, now)).seed == 100 + number
+        for begin in (now + 10, now + 20):
+            press(player, 45, begin)
+            assert asked(player.melody(begin, begin + 4)).seed == 100 + number
+
+
 def time_code(player: Player, frame: int, count: int, start: float) -> list[Action]:
     """So many quarter-frames of 30 frames a second, the first of them of an even frame."""
     found: list[Action] = []

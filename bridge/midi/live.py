@@ -88,6 +88,7 @@ class LiveSession:
         self._channels: dict[str, Channels] = defaultdict(lambda: Channels(members))
         self._pressed: set[tuple[str, Source]] = set()
         self._asked = self._slots = 0
+        self._seed = base.seed
         self._newest = ""  # the job that is waited for; empty: none
         self._previewed = 0  # number of its preview that was heard last
 
@@ -191,7 +192,7 @@ class LiveSession:
                 self._recording.arm_by_hand("melody", now)
                 return [Say("melody: armed; it begins with your first note")]
             case "again":
-                self._slots += 1
+                self._slots, self._seed = self._slots + 1, self._draw()
                 return self._order()
             case "stop":
                 return self._withdraw()
@@ -208,8 +209,7 @@ class LiveSession:
         slot = f"{self._base.id}-{self._slots}"
         fields["id"] = f"{self._base.id}-{self._asked}"
         fields["settings"] |= {"slot": slot, "previews": True}
-        if self._slots:
-            fields["seed"] = self._draw()
+        fields["seed"] = self._seed
         played = self._recording.features
         own = (c for c in fields["controls"] if c["kind"] not in played)
         fields["controls"] = [*own, *played.values()]
