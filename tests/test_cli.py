@@ -17,6 +17,7 @@ from segue.bridge import offline
 from segue.bridge.cli import main, play
 from segue.bridge.cli.order import Order, request_of
 from segue.bridge.midi.rounds import InSong
+from segue.presets.controls import Outpaint
 from segue.presets.library import preset_names
 from segue.presets.tempo import TempoMap
 from segue.presets.vocabulary import Code, Progress, Request, Result, SegueError, State
@@ -264,6 +265,16 @@ def test_the_bar_of_a_song_to_play_in(tone: Path, monkeypatch: pytest.MonkeyPatc
         InSong(beats=6, seconds=4.5),
     )
     assert (steady.tempo, mapped.tempo) == (TempoMap.steady(90, 3), TempoMap.steady(60, 3))
+
+
+def test_what_a_preset_needs_may_be_played(tone: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A melody comes from the keys; words still have to be said."""
+    asked: list[Request] = []
+    monkeypatch.setattr(play, "run_play", lambda *each: asked.append(each[0]))
+    assert invoke("play", str(tone), "--preset", "follow-my-melody") == (0, "", "")
+    assert asked[0].controls == (Outpaint(),)
+    code, _, said = invoke("play", str(tone), "--preset", "say-it-in-words")
+    assert (code, "needs your text" in said) == (1, True)
 
 
 def test_errors_of_the_engine_reach_the_user(tone: Path, monkeypatch: pytest.MonkeyPatch) -> None:

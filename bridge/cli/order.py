@@ -92,11 +92,14 @@ class Order:
     seeds: int | None = None
     keep: int | None = None
     within: str | None = None
+    played: tuple[str, ...] = ()  # kinds of features that a controller brings later
 
 
 def request_of(order: Order) -> Request:
     """The request; without a seed one is drawn. Raises SegueError naming the option at fault."""
     preset = load_preset(order.preset)
+    needs = tuple(kind for kind in preset.needs if kind not in order.played)
+    preset = preset.model_copy(update={"needs": needs})
     place = _place(order, preset)
     _check_length(order, preset, place)
     _check_tempo(order)

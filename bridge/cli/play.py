@@ -137,7 +137,7 @@ def register(app: typer.Typer, default_server: str) -> None:
         order = Order(
             source=source, seconds=seconds, bars=bars, bpm=bpm, beats_per_bar=beats_per_bar,
             tempo=tempo, from_bar=from_bar if tempo else 1, at=at, text=text, preset=preset,
-            iterations=iterations, seed=seed,
+            iterations=iterations, seed=seed, played=("melody", "intensity"),
         )  # fmt: skip
         request = request_of(order)
         setup = Setup(
