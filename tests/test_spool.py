@@ -214,6 +214,19 @@ def test_taken_up_again_after_a_restart(tmp_path: Path, bridge: Bridge) -> None:
     folder.close()
 
 
+def test_the_sound_of_an_order_that_never_came(tmp_path: Path, bridge: Bridge) -> None:
+    """Of a script that was stopped while it wrote it: removed after a day, and no other file."""
+    folder = SpoolFolder(tmp_path, bridge.port)
+    kept = {"ardour-65a1-7f0c-1b.wav", "my song.wav", "ardour-mix.wav"}
+    for name in (*kept, "ardour-659f-7f0c-2a.wav"):
+        (tmp_path / name).touch()
+    wall = (tmp_path / "my song.wav").stat().st_mtime + MAX_AGE_SECONDS + 1
+    os.utime(tmp_path / "ardour-65a1-7f0c-1b.wav", (wall, wall))
+    folder.turn(0.0, wall)
+    assert {path.name for path in tmp_path.iterdir()} == kept
+    folder.close()
+
+
 def test_a_ping_is_taken_away(tmp_path: Path, bridge: Bridge) -> None:
     """Whatever order it asks for: so a script sees that the folder is looked after."""
     folder = SpoolFolder(tmp_path, bridge.port)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import socket
 from contextlib import suppress
 from pathlib import Path
@@ -15,6 +16,7 @@ POLL_SECONDS = 0.05
 MAX_ORDER_BYTES = 4 * 1024 * 1024
 MAX_AGE_SECONDS = 24 * 3600.0  # of an order that nobody came back for
 ORDER, ANSWERS, SOUND = ".order", ".answers", ".wav"
+ARDOURS = re.compile(r"ardour-[0-9a-f]+-[0-9a-f]+-[0-9a-f]+")  # orders' names: only it writes sound
 PING = ".ping"  # left by a script that wants to know whether we are there: we take it away
 
 
@@ -60,6 +62,15 @@ class SpoolFolder:
             if ID.fullmatch(order_id):
                 self._take(order_id, found[order_id], now, wall)
         self._known = set(found)
+        self._sweep(wall)
+
+    def _sweep(self, wall: float) -> None:
+        """Remove old sound whose order never came: its script was stopped while it wrote it."""
+        for path in self._folder.glob(f"*{SOUND}"):
+            if ARDOURS.fullmatch(path.stem) and path.stem not in self._known:
+                with suppress(OSError):  # gone meanwhile
+                    if wall - path.stat().st_mtime > MAX_AGE_SECONDS:
+                        _remove(path)
 
     def _take(self, order_id: str, path: Path, now: float, wall: float) -> None:
         try:
