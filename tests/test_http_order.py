@@ -57,6 +57,16 @@ def test_an_order_in_pieces(size: int) -> None:
     ]
 
 
+def test_an_order_that_was_written_on_windows() -> None:
+    """Its editors end lines by CR LF, and may put a byte order mark before the first."""
+    rows = "/segue/rows/end\tssi\ta\tgaps\t0\r\n\r\n"
+    found = Order().feed(request(f"\ufeff{rows}/segue/cancel\ts\ta\r\n".encode()))
+    assert [decode(each)[0] for each in found] == [
+        Message("/segue/rows/end", ("a", "gaps", 0)),
+        Message("/segue/cancel", ("a",)),
+    ]
+
+
 def test_answers_are_chunks_up_to_the_end() -> None:
     """A head, then every answer as a line; the job's own end is the last, and nothing follows."""
     order = Order()

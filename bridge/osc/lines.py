@@ -46,8 +46,12 @@ def decode_line(line: str) -> tuple[str, list[tuple[str, Value]]]:
 
 
 def packets(text: str) -> list[bytes]:
-    """The messages of an order, as the bridge reads them. Raises ValueError saying which is bad."""
-    lines = [line for line in text.split("\n") if line]
+    """The messages of an order, as the bridge reads them. Raises ValueError saying which is bad.
+
+    A byte order mark and ends of lines as on Windows are no part of it.
+    """
+    ended = (line.removesuffix("\r") for line in text.removeprefix("\ufeff").split("\n"))
+    lines = [line for line in ended if line]
     if not 0 < len(lines) <= MAX_LINES:
         raise ValueError(f"an order has 1 to {MAX_LINES} lines, not {len(lines)}")
     return [_packet(line) for line in lines]
