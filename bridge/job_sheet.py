@@ -33,7 +33,7 @@ def request_of_sheet(
     try:
         fields |= _steady_tempo(fields)
         if name is not None:
-            fields = apply(_preset(name, base, load), fields)
+            fields = apply(preset_of(name, base, load), fields)
         return Request.model_validate_json(to_json(fields), strict=True)
     except ValidationError as error:
         raise SegueError(Code.BAD_REQUEST, sentence(error)[:MAX_TEXT]) from error
@@ -63,7 +63,8 @@ def _steady_tempo(fields: dict[str, Any]) -> dict[str, Any]:
     return {"tempo": TempoMap.steady(bpm, 4.0 if beats is None else beats).model_dump(mode="json")}
 
 
-def _preset(name: object, base: Path, load: Callable[[str], Preset]) -> Preset:
+def preset_of(name: object, base: Path, load: Callable[[str], Preset] = load_preset) -> Preset:
+    """The preset that a table names; a file's path counts from `base`. Raises SegueError."""
     if not isinstance(name, str):
         raise _bad("preset", "give the name of a preset")
     try:

@@ -21,7 +21,7 @@ from segue.bridge.job_sheet import MAX_SHEET_BYTES, laid_over, request_of_sheet
 from segue.bridge.watch import folder as watch_folder
 from segue.bridge.watch.folder import WatchedFolder, run_watch
 from segue.bridge.watch.ready import SETTLE_SECONDS, Job, Stamp, Watch
-from segue.presets.controls import Intensity
+from segue.presets.controls import Intensity, Vary
 from segue.presets.library import SHIPPED
 from segue.presets.vocabulary import Code, Request, Result, SegueError
 from tests.recorder import Recorder, write_noise
@@ -216,6 +216,25 @@ def test_a_sheet_says_what_to_make(tmp_path: Path, ending: str) -> None:
     assert (change.bpm, change.beats_per_bar, request.seed) == (120, 3, 3)
     assert request.settings.iterations == 9
     assert request.controls[1] == Intensity(unit="bars", points=((0, -6), (2, 0.5)))
+
+
+@pytest.mark.parametrize(
+    "text",
+    ['preset = "vary-a-little"', 'controls = [{kind = "vary"}]', 'preset = "own.toml"'],
+)
+def test_a_sheet_whose_region_says_how_long(tmp_path: Path, text: str) -> None:
+    """The folder's length is for other files; one of the sheet's own is still one too many."""
+    folder = Folder(tmp_path, new_bars=4, bpm=120)
+    (tmp_path / "own.toml").write_bytes((SHIPPED / "vary-a-lot.toml").read_bytes())
+    for name in ("a.wav", "b.wav"):
+        add_tone(tmp_path / name)
+    folder.sheet("a.toml", text)
+    folder.sheet("b.toml", f"new_seconds = 2\n{text}")
+    folder.settle()
+    (request,) = folder.engine.requests
+    assert isinstance(request.place, Vary)
+    assert (request.new_bars, request.new_seconds) == (None, None)
+    assert "b.toml: the region says how long it is" in folder.error("b")
 
 
 def test_paths_in_a_sheet_count_from_the_folder(folder: Folder) -> None:

@@ -6,14 +6,22 @@ import hashlib
 import secrets
 import tomllib
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from pydantic_core import from_json
 
-from segue.bridge.job_sheet import MAX_SHEET_BYTES, laid_over, request_of_sheet
+from segue.bridge.job_sheet import (
+    LENGTHS,
+    MAX_SHEET_BYTES,
+    laid_over,
+    preset_of,
+    request_of_sheet,
+)
 from segue.bridge.sound_file import file_seconds
 from segue.bridge.watch.ready import Job
+from segue.presets.library import PLACE_KINDS
 from segue.presets.vocabulary import MAX_SEED, Code, Request, SegueError
 
 JOB_ID = "watch"
@@ -24,6 +32,8 @@ def request_of(folder: Path, job: Job, options: Mapping[str, Any]) -> Request:
     audio = folder / job.audio
     _check_name(audio)
     sheet = _read_sheet(folder / job.sheet) if job.sheet else {}
+    if _is_as_long_as_its_region(sheet, folder):
+        options = {key: value for key, value in options.items() if key not in LENGTHS}
     fields = laid_over(options, sheet)
     fields["region"] = _region(audio, fields.get("region", {}))
     if fields.get("seed") is None:
@@ -71,6 +81,18 @@ def _read_sheet(path: Path) -> dict[str, Any]:
     if not isinstance(sheet, dict):
         raise SegueError(Code.BAD_REQUEST, f"{path.name}: give a table, such as {{}}")
     return sheet
+
+
+def _is_as_long_as_its_region(sheet: Mapping[str, Any], folder: Path) -> bool:
+    """Whether the sheet asks for music in place of some that is there, which has its length."""
+    said = controls if isinstance(controls := sheet.get("controls"), list) else []
+    kinds = [each.get("kind") for each in said if isinstance(each, Mapping)]
+    places = [kind for kind in kinds if kind in PLACE_KINDS]
+    if not places and "preset" in sheet:
+        with suppress(SegueError):  # to be told of where the request is made
+            place = preset_of(sheet["preset"], folder).place
+            places = [place.kind] if place else []
+    return "inpaint" in places or "vary" in places
 
 
 def _region(audio: Path, said: Any) -> Any:
