@@ -9,10 +9,12 @@ import socket
 import sys
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from importlib.metadata import version
+from io import StringIO
 from pathlib import Path
 from threading import Thread
 
 import pytest
+from rich.console import Console
 
 from segue.bridge.cli import doctor
 from segue.bridge.cli.doctor import Mark
@@ -156,6 +158,19 @@ def test_a_full_disk_is_a_warning(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     """Less than a day's room for clips is said before it runs out."""
     monkeypatch.setattr(doctor, "LEAST_FREE_BYTES", 1 << 62)
     assert doctor.data_folder(tmp_path).mark is Mark.WARN
+
+
+def test_brackets_are_shown_as_they_stand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An extra's name is part of the command that installs it, and a folder may have any name."""
+    monkeypatch.setattr(doctor, "requires", lambda name: ["no-such-a; extra == 'cpu'"])
+    folder = tmp_path / "clips [new]"
+    setup = doctor.Setup(model="segue-small", data_dir=folder, port=0, osc_port=0)
+    shown = Console(file=StringIO(), width=500, force_terminal=False)
+    assert not doctor.report(setup, shown)
+    assert isinstance(shown.file, StringIO)
+    said = shown.file.getvalue()
+    assert 'pip install "segue[cpu]"' in said
+    assert str(folder) in said
 
 
 def test_a_broken_check_is_part_of_the_report(

@@ -18,6 +18,7 @@ from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from segue.presets.library import model_folder
 from segue.presets.vocabulary import Health, SegueError
@@ -88,9 +89,9 @@ def report(setup: Setup, console: Console) -> bool:
     with console.status("looking"):
         for check in examine(setup):
             checks.append(check)
-            mark = f"[{COLOURS[check.mark]}]{check.mark}[/]"
+            mark = Text(check.mark, style=COLOURS[check.mark])
             table.add_row(check.name, mark, check.found, check.advice)
-    console.print(table)
+    console.print(table, markup=False)  # what stands in brackets is not ours to style
     return all(check.mark is not Mark.FAIL for check in checks)
 
 
