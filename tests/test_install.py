@@ -206,10 +206,11 @@ def test_what_ships_for_a_daw(daw: str, tmp_path: Path) -> None:
 def test_a_daw_that_is_not_there(
     daw: str, platform: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """On a machine without it the folder that was looked at is named, or why there can be none."""
+    """The folder that was looked at is named, or why there can be none; and how to name another."""
     monkeypatch.setattr(sys, "platform", platform)
     for name in ("HOME", "USERPROFILE", "APPDATA", "LOCALAPPDATA", "XDG_CONFIG_HOME"):
         monkeypatch.setenv(name, str(tmp_path))
     code, _, said = invoke(daw)
     assert code == 1
     assert str(tmp_path) in said or (daw, platform) == ("ableton", "linux")
+    assert "--to" in said

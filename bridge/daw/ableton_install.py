@@ -30,7 +30,7 @@ def default_ableton_folder() -> Path:
         import platformdirs
 
         return platformdirs.user_documents_path() / "Ableton" / "User Library"  # or OneDrive's
-    text = "Live runs on macOS and Windows: name its User Library to install for another machine"
+    text = "Live runs on macOS and Windows: for another machine, name its User Library with --to"
     raise SegueError(Code.UNSUPPORTED, text)
 
 

@@ -61,7 +61,8 @@ def default_ardour_folder() -> Path:
     found = next((folder for folder in folders if folder.is_dir()), None)
     if found is None:
         looked = " or ".join(map(str, folders))
-        raise SegueError(Code.MISSING_FILE, f"no Ardour at {looked}: start Ardour once")
+        text = f"no Ardour at {looked}: start Ardour once, or name its folder with --to"
+        raise SegueError(Code.MISSING_FILE, text)
     return found
 
 

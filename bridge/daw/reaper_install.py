@@ -38,7 +38,7 @@ def default_reaper_folder() -> Path:
     found = next((folder for folder in folders if folder.is_dir()), None)
     if found is None:
         looked = " or ".join(map(str, folders))
-        text = f"no REAPER at {looked}: give the folder that REAPER shows as its resource path"
+        text = f"no REAPER at {looked}: give --to the folder that REAPER shows as its resource path"
         raise SegueError(Code.MISSING_FILE, text)
     return found
 
