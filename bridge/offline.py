@@ -21,6 +21,9 @@ def choose_out(source: Path | None, out: Path | None, force: bool, keep: int = 1
     """
     beside = Path("segue.wav") if source is None else source.with_name(f"{source.stem}-segue.wav")
     chosen = out or beside
+    if chosen.suffix.lower() != ".wav":
+        text = f"{chosen}: the clip is a WAV file, give --out a name that ends in .wav"
+        raise SegueError(Code.BAD_REQUEST, text)
     if not chosen.parent.is_dir():
         raise SegueError(Code.DISK, f"there is no folder {chosen.parent}: make it, or change --out")
     for clip in (chosen, *(numbered(chosen, n) for n in range(2, keep + 1))):

@@ -104,6 +104,8 @@ def test_defaults_are_those_of_the_rooms() -> None:
         (("--preset", "rise"), "--seconds: say how much"),
         (("tone.wav", "--seconds", "6", "--preset", "no"), "no preset 'no'"),
         (("tone.wav", "--seconds", "6", "-o", "gone/x.wav"), "there is no folder gone"),
+        (("tone.wav", "--seconds", "6", "-o", "x.mp3"), "x.mp3: the clip is a WAV file"),
+        (("tone.wav", "--seconds", "6", "-o", "take.1"), "take.1: the clip is a WAV file"),
         (("tone.wav", "--seconds", "6", "-o", "tone.wav"), "tone.wav exists"),
         (("tone.wav", "--seconds", "6", "-o", "tone.wav", "--force"), "tone.wav exists"),
     ],
