@@ -197,9 +197,8 @@ class Windows:
         self.mel = read_mel(folder)
         if not self.rows:
             seconds = frames * self.mel.hop / self.mel.sample_rate
-            text = (
-                f"{folder} holds no {split} track of {seconds:.1f} seconds or more; add longer ones"
-            )
+            more = "longer ones" if split == "train" else "more: about one in twenty is held out"
+            text = f"{folder} holds no {split} track of {seconds:.1f} seconds or more; add {more}"
             raise SegueError(Code.MISSING_FILE, text)
         self.folder = folder
         self.frames = frames

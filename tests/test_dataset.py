@@ -210,6 +210,13 @@ def test_tracks_too_short_for_a_window_are_an_error(packed: Path) -> None:
         Windows(packed, "train", 512)
 
 
+def test_a_small_folder_holds_nothing_out(tmp_path: Path) -> None:
+    """Not longer files are missing there, but more of them."""
+    pack_all([source(write_track(tmp_path / "a.wav", 3.5))], tmp_path)
+    with pytest.raises(SegueError, match="add more: about one in twenty is held out"):
+        Windows(tmp_path, "heldout", 100)
+
+
 def test_a_torn_index_is_an_error(packed: Path, tmp_path: Path) -> None:
     """An index that is not one is treated as if the folder was never packed."""
     (tmp_path / "index.tsv").write_text("name\tframes\nx\tmany\n")
