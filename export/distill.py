@@ -105,10 +105,14 @@ def distill(
     """Distil (or go on distilling) a teacher into `folder`; returns the student's weights file.
 
     `start`: weights to begin with instead of the teacher's, such as those of a CM for CTM. Raises
-    SegueError when their mels are normalised in another way than the teacher's.
+    SegueError when their mels are normalised in another way than the teacher's, or when the
+    teacher is a student itself.
     """
     device = device_of(device_name)
     teacher, scale = load_generator(teacher_path)
+    if teacher.config.guided:
+        text = f"{teacher_path} is distilled; give --teacher what `segue train` or `segue sharpen`"
+        raise SegueError(Code.BAD_REQUEST, f"{text} wrote")
     if start is not None and not torch.equal(load_generator(start)[1].mean, scale.mean):
         text = f"{start} was trained on other mels than {teacher_path}: use one of its students"
         raise SegueError(Code.BAD_REQUEST, text)

@@ -137,12 +137,13 @@ def test_the_base_model_polishes(engine: Engine, tiny_model: Path, tmp_path: Pat
     [
         (NETWORK, SCALE),
         (replace(STUDENT, guided=False), MelScale(SCALE.mean + 1, SCALE.std)),
+        (STUDENT, SCALE),
     ],
 )
 def test_another_models_base_is_refused(
     tiny_model: Path, tmp_path: Path, config: NetworkConfig, scale: MelScale
 ) -> None:
-    """One that knows other tags, or other mels."""
+    """One that knows other tags or other mels, or is a student itself."""
     folder = Path(shutil.copytree(tiny_model, tmp_path / "model"))
     save_generator(folder / "base.safetensors", random_network(1, config), scale, {})
     write_manifest(folder)

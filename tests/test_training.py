@@ -426,6 +426,14 @@ def test_distillation_can_start_from_another_student(
     assert not torch.allclose(ours[name], first[name], atol=1e-6, rtol=0)
 
 
+def test_a_student_is_no_teacher(data: Path, teacher: Path, tmp_path: Path) -> None:
+    """It was not trained to be followed in twenty steps; what to give instead is said."""
+    cm = distill(data, teacher, tmp_path / "cm", DistillConfig(steps=1, batch=1), "cpu")
+    with pytest.raises(SegueError, match=r"generator\.safetensors is distilled; give --teacher"):
+        distill(data, cm, tmp_path / "ctm", DistillConfig(steps=1, batch=1), "cpu")
+    assert not (tmp_path / "ctm").exists()
+
+
 def test_a_student_of_other_mels_is_refused(data: Path, teacher: Path, tmp_path: Path) -> None:
     """Two weights that normalise mels differently do not fit together, and that is said."""
     net, scale = load_generator(teacher)

@@ -122,7 +122,7 @@ def check_teacher(
 ) -> None:
     """Raises SegueError(NO_MODEL) when the base model in `path` is not the student's teacher."""
     alike = torch.equal(its_scale.mean, scale.mean) and torch.equal(its_scale.std, scale.std)
-    if not alike or replace(base.config, guided=student.config.guided) != student.config:
+    if not alike or base.config != replace(student.config, guided=False):
         text = f"{path} is not what the generator was distilled from"
         raise SegueError(Code.NO_MODEL, f"{text}: export with its --teacher, or without")
 
