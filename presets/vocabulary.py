@@ -47,7 +47,12 @@ MAX_SEEDS = 64
 MAX_GUIDANCE = 4.0
 
 Seed = Annotated[int, Field(ge=0, le=MAX_SEED, strict=True)]
-Tag = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9 -]{0,31}$")]
+Tag = Annotated[  # what a tags.tsv may hold, read in the same way
+    str,
+    StringConstraints(
+        strip_whitespace=True, to_lower=True, pattern=r"^[A-Za-z0-9][A-Za-z0-9 &-]{0,31}$"
+    ),
+]
 
 
 class Settings(Word):

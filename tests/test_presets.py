@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from pydantic import TypeAdapter, ValidationError
 
+from segue.export.sources import tag_names
 from segue.presets.library import (
     PLACE_KINDS,
     Preset,
@@ -154,6 +155,12 @@ def test_positive_ranges(model: Any, key: str, highest: float) -> None:
     tried = [0.0, 5e-324, highest, highest + 1e-9, math.nan]
     accepted = [_accepts(model, {**rest, key: value}) for value in tried]
     assert accepted == [False, True, True, False, False]
+
+
+@pytest.mark.parametrize("name", ["strings", "Drum & Bass", " Hip-Hop ", "80s"])
+def test_what_music_was_tagged_with_can_be_asked_for(name: str) -> None:
+    """A name in a tags.tsv means the same in a request, however it is written."""
+    assert Settings(tags=(name,)).tags == tag_names(name)
 
 
 def test_words_do_not_change() -> None:
