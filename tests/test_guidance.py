@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from segue.server.ditto.guidance import LONGEST, lowered
+from segue.server.ditto.guidance import FARTHEST, LONGEST, lowered
 
 X = torch.randn(2, 4, 8, generator=torch.Generator().manual_seed(0))
 
@@ -36,6 +36,14 @@ def test_a_step_is_never_long(slope: float) -> None:
     """However high the loss is over its slope."""
     moved = lowered(X, lambda x_0: 1e3 + slope * x_0.sum(dim=(1, 2)), steps=1) - X
     torch.testing.assert_close(moved, torch.full_like(X, -LONGEST))
+
+
+def test_no_element_goes_far() -> None:
+    """A slope that a single element has does not carry it away, in however many steps."""
+    made = lowered(X, lambda x_0: 1e3 + x_0[:, 0, 0], steps=60)
+    there = X.clone()
+    there[:, 0, 0] -= FARTHEST
+    torch.testing.assert_close(made, there)
 
 
 @pytest.mark.parametrize("value", [torch.nan, torch.inf, 0.0])

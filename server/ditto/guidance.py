@@ -9,6 +9,7 @@ from torch import Tensor
 
 STEPS = 6
 LONGEST = 0.1  # a step's root mean square, in deviations of a band
+FARTHEST = 1.0  # that one element is moved; where few have all the slope they would get 100 dB loud
 LEAST = 1e-12  # a slope squared; where it ends, a step would be endless
 
 
@@ -16,9 +17,10 @@ def lowered(x_0: Tensor, loss: Callable[[Tensor], Tensor], steps: int = STEPS) -
     """x_0 (batch, channels, frames) after some steps down a loss (batch,) that is never below 0.
 
     Manifold preserving guidance (MPGD, arXiv 2311.16424) moves a sampler's estimates so. Steps
-    are Polyak's: as long as it takes the loss to become 0 if it went on as steeply. What is not
-    finite moves nothing.
+    are Polyak's: as long as it takes the loss to become 0 if it went on as steeply. No element ends
+    farther than FARTHEST from where it was, and what is not finite moves nothing.
     """
+    least, most = x_0 - FARTHEST, x_0 + FARTHEST
     for _ in range(steps):
         with torch.enable_grad():
             here = x_0.detach().requires_grad_()
@@ -28,5 +30,5 @@ def lowered(x_0: Tensor, loss: Callable[[Tensor], Tensor], steps: int = STEPS) -
         step = value.detach()[:, None, None] / steep * slope
         size = step.square().mean(dim=(1, 2), keepdim=True).sqrt()
         step = step * (LONGEST / size.clamp(min=LONGEST))
-        x_0 = x_0 - step.nan_to_num(0.0, 0.0, 0.0)
+        x_0 = (x_0 - step.nan_to_num(0.0, 0.0, 0.0)).clamp(least, most)
     return x_0
