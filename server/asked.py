@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Set
 from functools import partial
 from typing import TYPE_CHECKING, Literal
@@ -15,6 +16,7 @@ from segue.server.ditto.canvas import Canvas
 from segue.server.ditto.controls import intensity, outpaint
 from segue.server.ditto.ctm import decode_multistep
 from segue.server.ditto.guidance import lowered
+from segue.server.ditto.level_limit import no_louder
 from segue.server.ditto.optimize import Objective
 from segue.server.wanted import NO_REGION_DB, Term
 
@@ -23,6 +25,8 @@ if TYPE_CHECKING:
 
 POLISH_STEPS = 10  # the last ones, from t = 0.9: below, loudness and layout are settled
 ITERATIONS = 70  # the paper's K
+LOUDEST_DB = -12.0  # half a second of music that leaves room to mix it
+ABOVE_KNOWN_DB = 3.0  # beside music that is louder
 MOST_KEPT = 4  # steps whose activations fit in memory without checkpointing
 
 
@@ -106,17 +110,29 @@ class Asked:
         walk = denoiser if M > MOST_KEPT else p.search
         return lambda x: self.loss(decode_multistep(walk, p.schedule, x, ts))
 
+    @property
+    def most_db(self) -> float:
+        """How loud any half second may become where no curve says it, in dB (RMS)."""
+        if self._gains:
+            return math.inf
+        scale, mel = self._painter.scale, self._painter.mel
+        known = intensity.level(scale.restore(self.target[:1, :, self.pinned]), mel)
+        return max([LOUDEST_DB, *(known + ABOVE_KNOWN_DB).flatten().tolist()])
+
     def levelled(self, x_0: Tensor) -> Tensor:
         """The window as loud as its one curve asks, by a gain as slow as the curve.
 
-        Of two curves the search's compromise stays. Out of nothing and without a curve, which
-        left alone can get so loud that it clips, no louder than `NO_REGION_DB`.
+        Of two curves the search's compromise stays. Without a curve nowhere louder than `most_db`,
+        and out of nothing, as a whole, than `NO_REGION_DB`.
         """
-        limit = partial(intensity.limiting_gain, most_db=NO_REGION_DB, config=self._painter.mel)
+        scale, mel = self._painter.scale, self._painter.mel
+        if not self._gains:
+            x_0 = no_louder(x_0, scale, mel, self.most_db)(x_0)
+        limit = partial(intensity.limiting_gain, most_db=NO_REGION_DB, config=mel)
         gains = self._gains if self._gains or self._painter.place else [limit]
         if len(gains) != 1:
             return x_0
-        scale, drawn = self._painter.scale, self._draw(x_0)
+        drawn = self._draw(x_0)
         whole = drawn.new_zeros(drawn.shape[0], 1, drawn.shape[-1])
         whole[:, 0, self._made] = gains[0](scale.restore(drawn[..., self._made]))
         gain = self._canvas.part(whole, self._start, x_0.shape[-1])

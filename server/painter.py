@@ -178,14 +178,17 @@ class Painter:
         ts = grid(self.schedule, BASE_STEPS)[-steps - 1 :]
         x_t = add_noise(self.schedule, x_0, self.noise.draw(), float(ts[0]))
         pinned = asked.pinned & (not isinstance(self.place, Vary))  # or it would not be varied
-        base = no_louder(self.base, x_0, self.scale, self.mel)
-        draw = self.noise.draw
+        base, draw = self.base, self.noise.draw
+        limited = no_louder(x_0, self.scale, self.mel, asked.most_db)
 
         def lead(D_x: Tensor) -> Tensor:
             on_polish()
-            return asked.led(D_x)
+            return limited(asked.led(D_x))
 
-        return repaint(base, self.schedule, x_t, asked.target, pinned, ts, draw, lead)
+        def denoiser(x_t: Tensor, t: Tensor) -> Tensor:
+            return limited(base(x_t, t))
+
+        return repaint(denoiser, self.schedule, x_t, asked.target, pinned, ts, draw, lead)
 
     def _polish_steps(self, asked: Asked) -> int:
         given = self.settings.polish

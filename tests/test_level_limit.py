@@ -7,7 +7,6 @@ import torch
 from torch import Tensor
 
 from segue.server.ditto.controls import intensity
-from segue.server.ditto.ctm import Denoiser
 from segue.server.ditto.level_limit import MARGIN_DB, no_louder
 from segue.server.ditto.mel import MelConfig, MelScale
 
@@ -18,12 +17,6 @@ SCALE = MelScale(
     std=torch.rand(MEL.channels, generator=GENERATOR) + 0.5,
 )
 CLIP = 0.1 * torch.randn(1, MEL.channels, 200, generator=GENERATOR)
-X_T, T = torch.zeros_like(CLIP), torch.tensor([0.5])
-
-
-def says(x_0: Tensor) -> Denoiser:
-    """Always this."""
-    return lambda x_t, t: x_0
 
 
 def louder(x_0: Tensor, db: Tensor | float) -> Tensor:
@@ -33,7 +26,7 @@ def louder(x_0: Tensor, db: Tensor | float) -> Tensor:
 
 def limited(said: Tensor) -> Tensor:
     """What comes of it beside CLIP."""
-    return no_louder(says(said), CLIP, SCALE, MEL)(X_T, T)
+    return no_louder(CLIP, SCALE, MEL)(said)
 
 
 @pytest.mark.parametrize("db", [-20.0, 0.0, 1.0])
@@ -64,3 +57,11 @@ def test_a_swell_alone_is_turned_down() -> None:
     touched = (made != said).any(dim=1)[0].nonzero()[:, 0]
     assert 100 - 22 <= int(touched.min()) < int(touched.max()) <= 119 + 22
     assert float((said - made).max()) > 0
+
+
+def test_nothing_gets_louder_than_the_limit_for_all() -> None:
+    """Not even where the clip is."""
+    most = float(intensity.level(SCALE.restore(CLIP), MEL).mean()) - 20
+    made = no_louder(CLIP, SCALE, MEL, most)(CLIP)
+    levels = intensity.level(SCALE.restore(made), MEL)
+    assert float(levels.mean()) == pytest.approx(most, abs=0.1)

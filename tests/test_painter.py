@@ -12,7 +12,7 @@ from torch import Tensor
 from segue.presets.controls import Inpaint, Loop, Outpaint, Place, Vary
 from segue.presets.vocabulary import Settings
 from segue.server import painter
-from segue.server.asked import Asked
+from segue.server.asked import LOUDEST_DB, Asked
 from segue.server.ditto.canvas import Canvas
 from segue.server.ditto.controls import intensity, outpaint
 from segue.server.ditto.ctm import decode_multistep
@@ -212,17 +212,47 @@ def test_a_level_is_set_in_the_end(place: Place | None, gains: list[float], poli
 
 
 @pytest.mark.parametrize(
+    ("known", "gains", "most"),
+    [(None, [], -12.0), (-9.0, [], -12.0), (0.0, [], 3.0), (0.0, [1.0], math.inf)],
+)
+def test_how_loud_half_a_second_may_become(
+    known: float | None, gains: list[float], most: float
+) -> None:
+    """-12 dB, or 3 dB above what is known, of which each band says `known`; a curve says it."""
+    made, _ = painting(Settings())
+    canvas = empty_canvas()
+    if known is not None:
+        canvas.mel, canvas.pinned = canvas.mel + known, torch.arange(512) < 86
+        most += float(intensity.level(canvas.mel[:1], made.mel).max()) if most == 3 else 0
+    terms = tuple(level_term(gain) for gain in gains)
+    assert Asked(made, canvas, 0, terms).most_db == pytest.approx(most)
+
+
+def test_what_is_led_gets_no_louder_either() -> None:
+    """Than the search left it, by three decibels, however loud a feature would be met."""
+    made, _ = painting(Settings(iterations=1))
+    made.denoiser = made.search = lambda x_t, t: x_t * 0
+    made.scale = MelScale(torch.full((256,), -9.0), torch.full((256,), 4.0))
+    made.base = lambda x_t, t: torch.zeros_like(x_t)
+    canvas = empty_canvas()
+    found = intensity.level(made.scale.restore(canvas.mel), made.mel)
+    made.window(canvas, 0, (sounding(0.0),), lambda: False)
+    levels = intensity.level(made.scale.restore(canvas.mel), made.mel)
+    torch.testing.assert_close(levels, found + 3, atol=0.01, rtol=0)
+
+
+@pytest.mark.parametrize(
     ("place", "said", "level"),
     [
         (None, 0.0, NO_REGION_DB),
         (None, -9.0, None),
-        (Outpaint(), 0.0, None),
+        (Outpaint(), 0.0, LOUDEST_DB),
+        (Outpaint(), -9.0, None),
     ],
 )
-def test_out_of_nothing_no_clip_is_loud(
-    place: Place | None, said: float, level: float | None
-) -> None:
-    """Previews as little as clips; a quiet one and one beside a region are as they are."""
+def test_no_clip_is_loud_by_itself(place: Place | None, said: float, level: float | None) -> None:
+    """Previews as little as clips, as a whole or beside silence for half a second; a quiet one
+    is as it is."""
     made, _ = painting(Settings(iterations=1))
     made.place = place
     made.denoiser = made.search = lambda x_t, t: x_t * 0 + said

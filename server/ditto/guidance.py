@@ -8,8 +8,7 @@ import torch
 from torch import Tensor
 
 STEPS = 6
-LONGEST = 0.1  # a step's root mean square, in deviations of a band
-FARTHEST = 1.0  # that one element is moved; where few have all the slope they would get 100 dB loud
+FARTHEST = 0.5  # that an element is moved; where few have all the slope they get 100 dB loud
 LEAST = 1e-12  # a slope squared; where it ends, a step would be endless
 
 
@@ -28,7 +27,5 @@ def lowered(x_0: Tensor, loss: Callable[[Tensor], Tensor], steps: int = STEPS) -
             (slope,) = torch.autograd.grad(value.sum(), here)
         steep = slope.square().sum(dim=(1, 2), keepdim=True).clamp(min=LEAST)
         step = value.detach()[:, None, None] / steep * slope
-        size = step.square().mean(dim=(1, 2), keepdim=True).sqrt()
-        step = step * (LONGEST / size.clamp(min=LONGEST))
         x_0 = (x_0 - step.nan_to_num(0.0, 0.0, 0.0)).clamp(least, most)
     return x_0

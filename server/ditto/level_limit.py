@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
+
 from torch import Tensor
 from torch.nn import functional as F
 
 from segue.server.ditto.controls import intensity
-from segue.server.ditto.ctm import Denoiser
 from segue.server.ditto.mel import MelConfig, MelScale
 
 MARGIN_DB = 3.0
 SMOOTH_SECONDS = 0.5
 
 
-def no_louder(denoiser: Denoiser, x_0: Tensor, scale: MelScale, mel: MelConfig) -> Denoiser:
-    """What the denoiser says, nowhere more than MARGIN_DB louder than the clip x_0 is near there.
+def no_louder(
+    x_0: Tensor, scale: MelScale, mel: MelConfig, most_db: float = math.inf
+) -> Callable[[Tensor], Tensor]:
+    """Of an estimate of x_0, the same nowhere louder than `most_db`, nor by more than MARGIN_DB
+    louder than the clip x_0 is near there.
 
     A level is that of the half second around a frame; the clip's is the highest of them within a
     quarter of a second. What is too loud has all its bands turned down by what is too much. Steps
     that each make a loud place a little louder would add up until it clips.
-    x_0: (batch, channels, frames), normalised, as what the denoiser says.
+    x_0: (batch, channels, frames), normalised, as the estimates.
     """
     frames = round(SMOOTH_SECONDS * mel.sample_rate / mel.hop / 2)  # on either side
 
@@ -27,10 +32,10 @@ def no_louder(denoiser: Denoiser, x_0: Tensor, scale: MelScale, mel: MelConfig) 
         db = intensity.level(scale.restore(D_x), mel)
         return F.avg_pool1d(db, 2 * frames + 1, 1, frames, count_include_pad=False)
 
-    limit = F.max_pool1d(levels(x_0), 2 * frames + 1, 1, frames) + MARGIN_DB
+    near = F.max_pool1d(levels(x_0), 2 * frames + 1, 1, frames)
+    limit = (near + MARGIN_DB).clamp(max=most_db)
 
-    def limited(x_t: Tensor, t: Tensor) -> Tensor:
-        D_x = denoiser(x_t, t)
+    def limited(D_x: Tensor) -> Tensor:
         too_much = (levels(D_x) - limit).clamp(min=0) / (2 * intensity.DB_PER_NEPER)
         return D_x - too_much[:, None] / scale.std[:, None]
 
