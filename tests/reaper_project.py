@@ -93,8 +93,8 @@ class Item:
             "B_LOOPSRC": 1.0,
             "D_FADEINLEN": 0.01,
             "D_FADEOUTLEN": 0.01,
-            "D_FADEINLEN_AUTO": -1.0,
-            "D_FADEOUTLEN_AUTO": -1.0,
+            "D_FADEINLEN_AUTO": 0.0,  # -1 where the item is to have none, wherever it overlaps
+            "D_FADEOUTLEN_AUTO": 0.0,
         }
     )
 

@@ -66,6 +66,9 @@ TOUCHED: dict[str, Callable[[Item], object]] = {
     "stretch": lambda item: setattr(item.takes[0], "stretch_markers", 1),
     "envelope": lambda item: setattr(item.takes[0], "envelopes", 1),
     "fade": lambda item: item.info.update(D_FADEINLEN=2.5),
+    "fade of an item that is to have no automatic ones": lambda item: item.info.update(
+        D_FADEINLEN=2.5, D_FADEINLEN_AUTO=-1.0
+    ),
     "automatic fade": lambda item: item.info.update(D_FADEOUTLEN_AUTO=7.0),
     "too short": lambda item: item.info.update(D_LENGTH=5.0),
     "loop": lambda item: item.takes[0].info.update(D_STARTOFFS=15.0),

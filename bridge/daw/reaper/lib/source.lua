@@ -35,8 +35,8 @@ end
 --- How long an item's fades are, in and out.
 function source.fades(item)
   local function longer(drawn, automatic)
-    local auto = reaper.GetMediaItemInfo_Value(item, automatic) -- negative: none
-    return auto >= 0 and auto or reaper.GetMediaItemInfo_Value(item, drawn)
+    local auto = reaper.GetMediaItemInfo_Value(item, automatic) -- 0: none; -1: never any
+    return auto > 0 and auto or reaper.GetMediaItemInfo_Value(item, drawn)
   end
   return longer("D_FADEINLEN", "D_FADEINLEN_AUTO"), longer("D_FADEOUTLEN", "D_FADEOUTLEN_AUTO")
 end
