@@ -71,6 +71,7 @@ class Take:
             "D_VOL": 1.0,
             "D_PAN": 0.0,
             "I_CHANMODE": 0.0,
+            "IP_SPECEDIT:CNT": 0.0,
         }
     )
 
@@ -142,10 +143,15 @@ class Track:
             "D_DUALPANL": -1.0,
             "D_DUALPANR": 1.0,
             "D_PANLAW": -1.0,
+            "I_PANLAW_FLAGS": 0.0,
             "B_PHASE": 0.0,
             "I_NCHAN": 2.0,
             "I_FXEN": 1.0,
+            "I_PLAY_OFFSET_FLAG": 0.0,
+            "D_PLAY_OFFSET": 0.0,
             "B_MAINSEND": 1.0,
+            "C_MAINSEND_OFFS": 0.0,
+            "C_MAINSEND_NCH": 0.0,
             "I_SELECTED": 0.0,
             "I_FOLDERDEPTH": 0.0,
         }

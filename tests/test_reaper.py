@@ -314,6 +314,8 @@ def test_the_track_below_goes_where_the_track_goes(desk: Desk) -> None:
     desk.track.sends = [Send(reverb), Send(reverb)]
     desk.track.sends[1].info |= {"D_VOL": 0.25, "I_SENDMODE": 3.0}
     desk.track.info["B_MAINSEND"] = 0.0
+    channels = {"C_MAINSEND_OFFS": 2.0, "C_MAINSEND_NCH": 2.0}
+    desk.track.info |= channels
     desk.act("continue")
     desk.done(START)
     desk.finish()
@@ -322,7 +324,24 @@ def test_the_track_below_goes_where_the_track_goes(desk: Desk) -> None:
         (reverb, each.info) for each in desk.track.sends
     ]
     assert made.info["B_MAINSEND"] == 0.0
+    assert {name: made.info[name] for name in channels} == channels
     assert desk.project.changes_outside == []
+
+
+@pytest.mark.parametrize("depth", [0.0, 1.0])
+def test_a_track_that_plays_its_media_later(depth: float, desk: Desk) -> None:
+    """Files have to be played with the same delay, also inside a folder; what was rendered has
+    it."""
+    rendering(desk)
+    delay = {"I_PLAY_OFFSET_FLAG": 2.0, "D_PLAY_OFFSET": 480.0}
+    desk.track.info |= {"I_FOLDERDEPTH": depth, **delay}
+    for effects, name in ((False, "AI: "), (True, "AI, as heard: ")):
+        desk.act("continue", effects=effects)
+        desk.done(0.0 if effects else START)
+        desk.finish()
+        (made,) = [track for track in desk.project.tracks if track.name == name + NAME]
+        wanted = dict.fromkeys(delay, 0.0) if effects else delay
+        assert {each: made.info[each] for each in delay} == wanted
 
 
 def test_a_second_try_with_another_fade(desk: Desk) -> None:

@@ -4,9 +4,11 @@
 local ai_track = {}
 
 local LIKE = {
-  "D_VOL", "I_PANMODE", "D_PAN", "D_WIDTH", "D_DUALPANL", "D_DUALPANR", "D_PANLAW", "B_PHASE",
-  "I_NCHAN", "I_FXEN",
+  "D_VOL", "I_PANMODE", "D_PAN", "D_WIDTH", "D_DUALPANL", "D_DUALPANR", "D_PANLAW",
+  "I_PANLAW_FLAGS", "B_PHASE", "I_NCHAN", "I_FXEN",
 }
+local LATE_LIKE = { "I_PLAY_OFFSET_FLAG", "D_PLAY_OFFSET" } -- how much later its media are played
+local PARENT_LIKE = { "B_MAINSEND", "C_MAINSEND_OFFS", "C_MAINSEND_NCH" }
 local SENDS = 0 -- not receives or hardware outputs
 local SEND_LIKE = {
   "B_MUTE", "B_PHASE", "B_MONO", "D_VOL", "D_PAN", "D_PANLAW", "I_SENDMODE", "I_SRCCHAN",
@@ -28,10 +30,15 @@ local function stay_in_folder(track, new)
   end
 end
 
+local function copy_values(track, new, names)
+  for _, name in ipairs(names) do
+    reaper.SetMediaTrackInfo_Value(new, name, reaper.GetMediaTrackInfo_Value(track, name))
+  end
+end
+
 --- To the same parent or not, and the same buses: a reverb is to go on too.
 local function go_alike(track, new)
-  local to_parent = reaper.GetMediaTrackInfo_Value(track, "B_MAINSEND")
-  reaper.SetMediaTrackInfo_Value(new, "B_MAINSEND", to_parent)
+  copy_values(track, new, PARENT_LIKE)
   for index = 0, reaper.GetTrackNumSends(track, SENDS) - 1 do
     local function value(name) return reaper.GetTrackSendInfo_Value(track, SENDS, index, name) end
     local made = reaper.CreateTrackSend(new, value("P_DESTTRACK"))
@@ -45,9 +52,7 @@ end
 --- copied in one turn, for they belong to the clip's undo step, and what is done between two turns
 --- does not.
 local function sound_alike(track, new)
-  for _, name in ipairs(LIKE) do
-    reaper.SetMediaTrackInfo_Value(new, name, reaper.GetMediaTrackInfo_Value(track, name))
-  end
+  copy_values(track, new, LIKE)
   for index = 0, reaper.TrackFX_GetCount(track) - 1 do
     reaper.TrackFX_CopyToTrack(track, index, new, index, false)
   end
@@ -79,6 +84,7 @@ function ai_track.beside(proj, track, heard)
   stay_in_folder(track, new)
   if heard or not is_folder then go_alike(track, new) end
   if not heard and not is_folder then sound_alike(track, new) end
+  if not heard then copy_values(track, new, LATE_LIKE) end
   reaper.TrackList_AdjustWindows(false)
   return new
 end
