@@ -62,6 +62,7 @@ TOUCHED: dict[str, Callable[[Item], object]] = {
     "pitch": lambda item: item.takes[0].info.update(D_PITCH=1.0),
     "pan": lambda item: item.takes[0].info.update(D_PAN=0.1),
     "channels": lambda item: item.takes[0].info.update(I_CHANMODE=2.0),
+    "spectral edit": lambda item: item.takes[0].info.update({"IP_SPECEDIT:CNT": 1.0}),
     "effect": lambda item: setattr(item.takes[0], "effects", 1),
     "stretch": lambda item: setattr(item.takes[0], "stretch_markers", 1),
     "envelope": lambda item: setattr(item.takes[0], "envelopes", 1),

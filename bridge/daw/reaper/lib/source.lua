@@ -10,7 +10,9 @@ local source = {}
 
 local READABLE = { WAVE = true, FLAC = true, AIFF = true }
 local PLAIN_ITEM = { D_VOL = 1, B_MUTE = 0, B_ALLTAKESPLAY = 0 }
-local PLAIN_TAKE = { D_VOL = 1, D_PAN = 0, D_PLAYRATE = 1, D_PITCH = 0, I_CHANMODE = 0 }
+local PLAIN_TAKE = {
+  D_VOL = 1, D_PAN = 0, D_PLAYRATE = 1, D_PITCH = 0, I_CHANMODE = 0, ["IP_SPECEDIT:CNT"] = 0,
+}
 
 local function all_equal(read, object, wanted)
   for name, value in pairs(wanted) do
