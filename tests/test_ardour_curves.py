@@ -106,3 +106,64 @@ def test_what_has_no_share(tmp_path: Path) -> None:
     )
     assert list(found) == ["fader", "trim", "mute", "switch", "empty", "off"]
     assert not any(found.values())
+
+
+# Beat 16 is where 120 becomes 60 bpm and 4/4 becomes 3/4, which is at second 8.
+CHANGE = """
+create_session (FOLDER, "song", 48000)
+local curves = assert (load (ARDOUR.LuaAPI.file_get_contents (CURVES))) (nil)
+local map, change = Temporal.TempoMap.fetch_writable (), Temporal.timepos_t.from_ticks (16 * 1920)
+map:set_tempo (Temporal.Tempo (60, 60, 4), change)
+map:set_meter (Temporal.Meter (3, 4), change)
+Temporal.TempoMap.update (map)
+"""
+
+
+def across_the_change(folder: Path, code: str) -> list[list[float]]:
+    """The numbers that a script says, a list for each line."""
+    start = CHANGE.replace("FOLDER", quoted(folder / "s")).replace("CURVES", quoted(CURVES))
+    lines = headless(start + code, folder)
+    found = [line.split()[1:] for line in lines if line.startswith("said")]
+    assert found, lines
+    return [[float(each) for each in line] for line in found]
+
+
+def test_a_change_counts_from_its_own_sample_on(tmp_path: Path) -> None:
+    """Where a region begins with it too, and a whole number of steps after its start."""
+    found = across_the_change(
+        tmp_path,
+        """
+        for _, from in ipairs ({ 8, 6, 6.05 }) do
+            for _, row in ipairs (curves.tempo (from * 48000, 10 * 48000)) do
+                print ("said", from, table.unpack (row))
+            end
+        end
+        """,
+    )
+    expected = [
+        [8, 0, 60, 3],
+        [6, 0, 120, 4],
+        [6, 2, 60, 3],
+        [6.05, 0, 120, 4],
+        [6.05, 1.95, 60, 3],
+    ]
+    assert found == [pytest.approx(row) for row in expected]
+
+
+def test_bars_are_each_in_their_own_metre(tmp_path: Path) -> None:
+    """Four bars and half a one, from bar lines and the middles of bars: in beats."""
+    found = across_the_change(
+        tmp_path,
+        """
+        local function beat (sample)
+            return sample <= 8 * 48000 and sample / 24000 or 16 + (sample - 8 * 48000) / 48000
+        end
+        for _, from in ipairs ({ 0, 4, 7, 8, 10 }) do
+            local sample = from * 48000
+            print ("said", beat (sample), beat (curves.bars_after (sample, 4)),
+                beat (curves.bars_after (sample, 0.5)))
+        end
+        """,
+    )
+    expected = [[0, 16, 2], [8, 22, 10], [14, 26.5, 16], [16, 28, 17.5], [18, 30, 19.5]]
+    assert found == [pytest.approx(row, abs=1e-3) for row in expected]

@@ -5,6 +5,7 @@ local curves = {}
 
 local STEP_SECONDS = 0.1
 local TICKS_A_BEAT = 1920 -- as Ardour counts
+local IN_ANY_BAR = 1 / 32 -- quarter notes behind its bar line
 local LOWEST_DB, HIGHEST_DB = -60, 30 -- what Segue takes
 local FADER_DB = 192 -- from 0 dB down to where Ardour's faders end
 
@@ -12,16 +13,24 @@ local function at (sample)
 	return Temporal.timepos_t (math.floor (sample + 0.5))
 end
 
+-- Where to ask for tempo and meter: Ardour 7 lets them hold from a sample later on.
+local function behind (sample)
+	return at (sample + 1)
+end
+
+local function quarters_of (meter)
+	return meter:divisions_per_bar () * 4 / meter:note_value ()
+end
+
 local function tempo_at (map, sample)
-	local meter = map:meter_at (at (sample))
-	local beats = meter:divisions_per_bar () * 4 / meter:note_value ()
-	return map:quarters_per_minute_at (at (sample)), beats
+	local place = behind (sample)
+	return map:quarters_per_minute_at (place), quarters_of (map:meter_at (place))
 end
 
 -- Where the tempo or the meter began that holds at `sample`, but not before `earliest`.
 local function began (map, sample, earliest, rate)
-	local tempo = map:tempo_at (at (sample)):to_point ():sample (rate)
-	local meter = map:meter_at (at (sample)):to_point ():sample (rate)
+	local tempo = map:tempo_at (behind (sample)):to_point ():sample (rate)
+	local meter = map:meter_at (behind (sample)):to_point ():sample (rate)
 	local latest = math.max (tempo, meter)
 	return latest > earliest and latest or sample
 end
@@ -51,13 +60,21 @@ function curves.first_beat (sample)
 	return beats * 4 / map:meter_at (at (sample)):note_value ()
 end
 
--- The sample so many bars after `sample`, by the tempo map.
+-- The sample so many bars after `sample`, each in its own meter.
 function curves.bars_after (sample, bars)
 	local map = Temporal.TempoMap.read ()
-	local _, beats = tempo_at (map, sample)
 	local now = map:quarters_at (at (sample)) -- rounded to a tick, as what is later
-	local later = now + Temporal.Beats.from_double (bars * beats)
-	return sample + map:sample_at_beats (later) - map:sample_at_beats (now)
+	local function after (quarters)
+		return now + Temporal.Beats.from_double (quarters)
+	end
+	local _, bar = tempo_at (map, sample)
+	local into = curves.first_beat (sample)
+	local line, left = -into, into / bar + bars -- from the bar line before
+	while left >= 1 do
+		line, left = line + bar, left - 1
+		bar = quarters_of (map:meter_at_beats (after (line + IN_ANY_BAR)))
+	end
+	return sample + map:sample_at_beats (after (line + left * bar)) - map:sample_at_beats (now)
 end
 
 local function follows (control)
