@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -82,12 +81,6 @@ def _read(file: soundfile.SoundFile, start: int, length: int) -> Waveform:
     samples = raw / FULL_SCALE if integers else raw
     subtype = file.subtype if file.subtype in KEPT_SUBTYPES else "FLOAT"
     return Waveform(samples, file.samplerate, subtype)
-
-
-def cut_off_db(wave: Waveform) -> float:
-    """How far the loudest sample is beyond what the file's format can hold; 0 if none is."""
-    peak = float(np.abs(wave.samples).max(initial=0.0))
-    return 20 * math.log10(peak) if wave.subtype.startswith("PCM") and peak > 1 else 0.0
 
 
 def write_wav(path: Path, wave: Waveform) -> None:

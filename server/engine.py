@@ -27,7 +27,7 @@ from segue.presets.vocabulary import (
     Settings,
     State,
 )
-from segue.server.audio_file import Waveform, cut_off_db, read_region, write_wav
+from segue.server.audio_file import Waveform, read_region, write_wav
 from segue.server.clip import Clip, lay_out
 from segue.server.clip_files import write_clips
 from segue.server.decoder_twin import hearing_clap, sketch
@@ -195,7 +195,7 @@ class Engine:
             seed=request.seed,
             loss_first=sum(trace[0] for trace in traces) / len(traces),
             loss_last=float(best[rows[0]]),
-            notes=(*notes(request, self.clap), *_cut_off(waves)),
+            notes=notes(request, self.clap),
             taken_seconds=self.clock() - started,
             device=self.device,
             **files,
@@ -245,15 +245,6 @@ class Engine:
             self.slots.move_to_end(slot)
             while len(self.slots) > MAX_SLOTS:
                 self.slots.popitem(last=False)
-
-
-def _cut_off(waves: list[Waveform]) -> tuple[str, ...]:
-    """What to do about clips that are louder than their format can say."""
-    over = max(map(cut_off_db, waves))
-    if over <= 0:
-        return ()
-    text = f"the clip is {over:.1f} dB louder than its file can hold, and cut off there"
-    return (f"{text}: export the region softer, or as 32-bit float",)
 
 
 def _base(path: Path, student: Generator, scale: MelScale) -> Generator | None:

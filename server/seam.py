@@ -6,11 +6,13 @@ import numpy as np
 import pyloudnorm
 
 from segue.server.join import FADES_SECONDS, Join, crossfade, quietest
+from segue.server.limiter import limited
 
 FADE_SECONDS = max(FADES_SECONDS)
 CHANGE_SECONDS = 0.1  # in the middle of a gap, from one side's alignment to the other's
 MAX_SHIFT_SECONDS = 0.005
 MAX_GAIN_DB = 6.0
+FULL_SCALE = 1.0
 BLOCK_SECONDS = 0.4  # ITU-R BS.1770 gating block: shorter audio has no loudness
 CARRIED_SECONDS = 1.0  # of new music that are brought to the loudness of the music beside them
 
@@ -56,6 +58,8 @@ def fill(
     """
     sides = _carried if carries(carry, new, rate) else _rendered
     made = made * _gains(*sides(before, made, behind, lead, new, rate), len(made), lead, new, rate)
+    known = max(np.abs(side).max(initial=0.0) for side in (before, behind))
+    made = limited(made, max(FULL_SCALE, known), rate)
     reach = max(1, round(FADE_SECONDS * rate))
     first, last = lead - min(reach, len(before)), lead + new + min(reach, len(behind))
     limit = max(0, min(round(MAX_SHIFT_SECONDS * rate), first, len(made) - last))

@@ -221,16 +221,17 @@ def test_warming_up_leaves_nothing_behind(engine: Engine, tmp_path: Path) -> Non
     assert not engine.slots
 
 
-@pytest.mark.parametrize(("subtype", "told"), [("PCM_16", True), ("FLOAT", False)])
-def test_a_clip_that_is_cut_off_is_told(
-    engine: Engine, tmp_path: Path, source: dict[str, Any], subtype: str, told: bool
+@pytest.mark.parametrize("subtype", ["PCM_16", "FLOAT"])
+def test_a_clip_is_no_louder_than_a_file_can_hold(
+    engine: Engine, tmp_path: Path, source: dict[str, Any], subtype: str
 ) -> None:
-    """An untrained model is far too loud for 16 bits; floats hold it."""
+    """An untrained model is far too loud; its peaks are turned down, and not cut."""
     soundfile.write(source["path"], MUSIC, RATE, subtype=subtype)
-    result, clip = make(engine, tmp_path, {"kind": "outpaint"}, region=source, new_seconds=1.0)
-    assert (np.abs(clip).max() > 1) != told
-    assert [note for note in result.notes if "cut off" in note] == list(result.notes)
-    assert bool(result.notes) == told
+    _, clip = make(engine, tmp_path, {"kind": "outpaint"}, region=source, new_seconds=1.0)
+    loud = np.abs(clip).max(axis=1) > 0.999
+    assert np.abs(clip).max() <= 1
+    assert loud.any()
+    assert not (loud[1:] & loud[:-1]).any()
 
 
 SLOT = {"iterations": 12, "slot": "knob", "surrogate": "one"}

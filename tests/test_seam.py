@@ -14,7 +14,7 @@ RNG = np.random.default_rng(0)
 
 def music(n: int, channels: int = 2) -> np.ndarray:
     """Noise with a slow swell: (n, channels)."""
-    swell = 0.2 + 0.1 * np.sin(np.arange(n) / 3000)[:, None]
+    swell = 0.1 + 0.05 * np.sin(np.arange(n) / 3000)[:, None]
     return RNG.standard_normal((n, channels)) * swell
 
 
@@ -83,7 +83,7 @@ def test_a_gap_between_two_levels_ramps() -> None:
 def test_a_gap_too_short_to_have_a_loudness_takes_that_beside_it() -> None:
     """Known music rendered at half its level, and a tenth of a second to fill."""
     known, rng = RATE, np.random.default_rng(3)
-    before = 0.2 * rng.standard_normal((known, 1))
+    before = 0.1 * rng.standard_normal((known, 1))
     made = np.concatenate((before / 1.5, 0.1 * rng.standard_normal((RATE, 1))))
     patch, fade = seam.fill(before, made, np.zeros((0, 1)), known, RATE // 10, RATE, carry=True)
     np.testing.assert_allclose(patch[fade:], 1.5 * made[known : known + RATE // 10], rtol=1e-3)
@@ -96,10 +96,10 @@ def test_the_loudness_beside_a_gap_is_carried_into_it(sides: str) -> None:
     Its own course, here down by 3 dB from half to half, stays where one side alone is known.
     """
     known, rng = 44100, np.random.default_rng(3)
-    before = 0.2 * rng.standard_normal((known * (sides != "right"), 2))
-    behind = 0.2 * rng.standard_normal((known * (sides != "left"), 2))
+    before = 0.1 * rng.standard_normal((known * (sides != "right"), 2))
+    behind = 0.1 * rng.standard_normal((known * (sides != "left"), 2))
     new = 3 * RATE
-    made = 0.2 * rng.standard_normal((len(before) + new + len(behind) + 1000, 2))
+    made = 0.1 * rng.standard_normal((len(before) + new + len(behind) + 1000, 2))
     gap = made[len(before) : len(before) + new]
     gap *= np.repeat([[0.15 / 0.2], [0.15 / 0.2 * 10 ** (-3 / 20)]], [new // 2, new - new // 2], 0)
     patch, fade = seam.fill(before, made, behind, len(before), new, RATE, carry=True)
