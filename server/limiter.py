@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from scipy.ndimage import minimum_filter1d, uniform_filter1d
 
-LOOK_SECONDS = 0.02  # to either side of a peak; shorter, and a bass would be bent
+LOOK_SECONDS = 0.01  # to either side of a peak; shorter, and a bass would be bent
 
 
 def limited(samples: np.ndarray, most: float, rate: int) -> np.ndarray:
@@ -19,5 +19,5 @@ def limited(samples: np.ndarray, most: float, rate: int) -> np.ndarray:
     needed = most / np.maximum(peaks, most)
     size = 2 * round(LOOK_SECONDS / 2 * rate) + 1
     gain = uniform_filter1d(minimum_filter1d(needed, size), size)
-    made: np.ndarray = samples * np.minimum(gain, needed)[:, None]  # rounding only
+    made: np.ndarray = np.clip(samples * gain[:, None], -most, most)  # rounding only
     return made

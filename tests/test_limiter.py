@@ -27,7 +27,7 @@ def test_no_sample_is_beyond(samples: np.ndarray) -> None:
 
 
 def test_a_peak_is_turned_down_around_itself() -> None:
-    """By half, both channels alike; two hundredths of a second away nothing is touched."""
+    """By half, both channels alike; a hundredth of a second away nothing is touched."""
     samples = 0.1 * np.stack((np.sin(2000 * TIMES), np.cos(2000 * TIMES)), axis=1)
     samples[24000, 0] = 2.0
     gain = limited(samples, 1.0, RATE)[:, 1] / samples[:, 1]
