@@ -13,6 +13,7 @@ from segue.server.ditto.mel import MelConfig, MelScale
 
 MARGIN_DB = 3.0
 SMOOTH_SECONDS = 0.5
+SANE = 20.0  # deviations of a band; further off is no music, and squares would overflow
 
 
 def no_louder(
@@ -36,6 +37,7 @@ def no_louder(
     limit = (near + MARGIN_DB).clamp(max=most_db)
 
     def limited(D_x: Tensor) -> Tensor:
+        D_x = D_x.clamp(-SANE, SANE)
         too_much = (levels(D_x) - limit).clamp(min=0) / (2 * intensity.DB_PER_NEPER)
         return D_x - too_much[:, None] / scale.std[:, None]
 
