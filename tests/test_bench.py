@@ -85,6 +85,7 @@ def test_parts_are_cut_where_they_begin() -> None:
     recorder.hear(heard(State.OPTIMIZING, 0.1))  # 4
     recorder.hear(heard(State.OPTIMIZING, 0.2))  # 6
     recorder.begin(DECODE)  # 7
+    recorder.hear(heard(State.OPTIMIZING, 0.2))  # told again, by the polish
     recorder.begin(OPTIMIZE)  # 17
     recorder.hear(heard(State.OPTIMIZING, 0.3))  # 18
     recorder.begin(DECODE)  # 38

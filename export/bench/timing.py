@@ -70,6 +70,8 @@ class Recorder:
     def hear(self, progress: Progress) -> None:
         """What the engine reports: an iteration done, the last window decoded, the clip whole."""
         if progress.stage == State.OPTIMIZING:
+            if self.begun and self.begun[-1][0] == DECODE:
+                return  # the last iteration, told again while the clip is polished
             at = self.now()
             self.iterations.append(at - self._since)
             self._since = at
