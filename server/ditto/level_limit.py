@@ -1,4 +1,4 @@
-"""A limit on levels where a clip is gone over: the search has settled them."""
+"""A limit on the levels of a mel: what the search has settled, and what is too loud in any clip."""
 
 from __future__ import annotations
 
