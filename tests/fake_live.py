@@ -46,10 +46,31 @@ class Parameter(LomObject):
     """A volume fader, or anything with a range from 0 to 4."""
 
     min, max = 0.0, 4.0
+    automation_state = 0
+
+    def __init__(self, song: Song, value: float = 0.85) -> None:
+        self._song, self._value = song, value
+
+    @property
+    def value(self) -> float:
+        """Where it stands."""
+        return self._value
+
+    @value.setter
+    def value(self, value: float) -> None:
+        assert self.min <= value <= self.max
+        self._song.changed("value")
+        self._value = value
 
     def str_for_value(self, value: float) -> str:
         """As a fader shows it: 0.85 is 0 dB, 0 is silence."""
         return f"{(value - 0.85) * 40:.1f} dB" if value else "-inf dB"
+
+
+class Panning(Parameter):
+    """From left to right."""
+
+    min, max = -1.0, 1.0
 
 
 @dataclass
@@ -76,7 +97,6 @@ class Clip(LomObject):
 
     is_midi_clip = False
     is_recording = False
-    gain_display_string = "0.0 dB"
     pitch_coarse = 0
     pitch_fine = 0.0
     warp_mode = 0
@@ -90,6 +110,7 @@ class Clip(LomObject):
         self.is_audio_clip = True
         self.is_arrangement_clip = start is not None
         self._start = start or 0.0
+        self._gain = 0.4  # 0 dB
         self._warping = self._looping = False
         self._loop = [0.0, info.frames / info.samplerate]
         self.start_marker = 0.0
@@ -113,6 +134,16 @@ class Clip(LomObject):
         speed = 2 ** (self.pitch_coarse / 12 + self.pitch_fine / 1200)
         beats_a_second = (self._tempo or self._song.tempo) / 60
         return self._start + (self._loop[1] - self._loop[0]) / speed * beats_a_second
+
+    @property
+    def gain(self) -> float:
+        """From 0 to 1."""
+        return self._gain
+
+    @gain.setter
+    def gain(self, gain: float) -> None:
+        self._song.changed("gain")
+        self._gain = gain
 
     @property
     def loop_start(self) -> float:
@@ -291,7 +322,7 @@ class OldTrack(LomObject):
         self._song, self.canonical_parent = song, song
         self.name, self.has_audio_input = name, audio
         self.arrangement_clips: list[Any] = []
-        self.mixer_device = SimpleNamespace(volume=Parameter())
+        self.mixer_device = SimpleNamespace(volume=Parameter(song), panning=Panning(song, 0.0))
         self.clip_slots = [self.slot(song, self) for _ in range(2)]
 
     @property

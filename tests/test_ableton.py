@@ -98,7 +98,8 @@ def test_a_renamed_clip_is_continued(
     assert (clip.name, clip.warping) == (f"{NASTY}, continue 4", False)
     assert Path(clip.file_path).parent == tmp_path / NASTY / "results"
     assert clip.file_path.endswith("~overlay.wav")
-    assert song.steps[0] == ["create_audio_track", "create_audio_clip", "warping"]
+    laid = ["create_audio_track", "value", "value", "create_audio_clip", "gain", "warping"]
+    assert song.steps[0] == laid
 
 
 def test_a_warped_clip_is_continued(tmp_path: Path, live: Live, engine: Painter) -> None:
@@ -523,10 +524,10 @@ def test_nothing_to_continue(live: Live, pad: Pad) -> None:
 def test_what_live_itself_refuses(live: Live, pad: Pad) -> None:
     """Its own words are shown, the details logged."""
     live.faults = 1
-    live.song.view.detail_clip.gain_display_string = "?"
+    live.song.signature_numerator = "?"
     pad.press("continue")
-    pad.told("could not convert string to float: '?'")
-    assert "guides.py" in "".join(live.log)
+    pad.told("can't multiply")
+    assert "live_set.py" in "".join(live.log)
 
 
 def test_garbage_at_its_port(live: Live, gate: Path, pad: Pad) -> None:

@@ -87,7 +87,8 @@ def test_the_overlay_lies_on_a_track_of_its_own(song: Song, tmp_path: Path, rate
     assert (clip.warping, clip.name) == (False, "made")
     assert where == "on track AI at 4.4"
     assert song.view.selected_track is song.tracks[0]
-    assert song.steps == [["create_audio_track", "create_audio_clip", "warping"]]
+    laid = ["create_audio_track", "value", "value", "create_audio_clip", "gain", "warping"]
+    assert song.steps == [laid]
 
 
 def test_without_an_overlay_the_clip_is_laid(song: Song, tmp_path: Path) -> None:
@@ -95,6 +96,25 @@ def test_without_an_overlay_the_clip_is_laid(song: Song, tmp_path: Path) -> None
     (clip,), where = put(song, result(tmp_path, overlay=False))
     assert where == "on track AI at 3.1; mute what it replaces"
     assert (clip.file_path, clip.start_time) == (str(tmp_path / "clip0.wav"), 8.0)
+
+
+def test_what_is_laid_is_as_loud_as_its_source(song: Song, tmp_path: Path) -> None:
+    """Gain, fader and panning, in the same undo step; a track that is there keeps its own."""
+    source, mixer = song.view.detail_clip, song.tracks[0].mixer_device
+    source._gain, mixer.volume._value, mixer.panning._value = 0.6, 0.7, -0.25
+    (clip,), _ = put(song, result(tmp_path))
+    new = song.tracks[1].mixer_device
+    assert (clip.gain, new.volume.value, new.panning.value) == (0.6, 0.7, -0.25)
+    assert len(song.steps) == 1
+    song.delete(song.tracks[1])
+    mixer.volume.automation_state = 2
+    put(song, result(tmp_path))
+    new = song.tracks[1].mixer_device
+    assert (new.volume.value, new.panning.value) == (0.85, -0.25)
+    song.tracks[1].arrangement_clips.clear()
+    mixer.panning._value = 1.0
+    put(song, result(tmp_path))
+    assert song.tracks[1].mixer_device.panning.value == -0.25
 
 
 def test_nothing_is_laid_over_a_clip(song: Song, tmp_path: Path) -> None:

@@ -244,18 +244,13 @@ def test_a_clip_of_a_take_lane(tmp_path: Path) -> None:
 
 
 def test_what_is_not_heard_is_said(song: Song, tmp_path: Path) -> None:
-    """Gain and transposition belong to the clip, not to its file."""
+    """Transposition belongs to the clip, not to its file."""
     clip = selected(song, wav(tmp_path))
     clip.warp([(0.0, 0.0), (10.0, 20.0)], 40.0)
-    clip.gain_display_string, clip.pitch_fine = "-3.1 dB", 12.0
-    assert taken(song).notes[1:] == (
-        "the clip's gain (-3.1 dB) is not heard",
-        "the clip's transposition is not heard",
-    )
-    clip._warping, clip.gain_display_string, clip.pitch_fine = False, "-0.0 dB", 0.0
+    clip.pitch_fine = 12.0
+    assert taken(song).notes[1:] == ("the clip's transposition is not heard",)
+    clip._warping, clip.pitch_fine = False, 0.0
     assert taken(song).notes == ()
-    clip.gain_display_string = "-inf dB"
-    assert "-inf dB" in taken(song).notes[0]
 
 
 def test_clips_without_audio_are_refused(song: Song, tmp_path: Path) -> None:
@@ -342,7 +337,7 @@ def test_the_volume_envelope_is_the_level(song: Song, tmp_path: Path) -> None:
 def test_the_selected_parameter_is_the_next_choice(song: Song, tmp_path: Path) -> None:
     """As a share of its range; where Live tells an envelope's points, those are asked too."""
     clip = in_session(song, wav(tmp_path))
-    song.view.selected_parameter = Parameter()
+    song.view.selected_parameter = Parameter(song)
     assert taken(song).region.lists == ()
     clip.envelopes[song.view.selected_parameter] = TellingEnvelope(
         lambda beat: 4.0 if beat > 4.3 else 1.0, [4.3, 4.300001, 99.0]

@@ -2,8 +2,8 @@
 """Reading the Live Set: which audio is meant, where it lies, and how the new music should go.
 
 Live tells no time selection, so the loop brace says which part. The file behind the clip is
-what Segue reads: without warping, gain, transposition and devices. All calls belong to Live's
-main thread.
+what Segue reads: without warping, gain, transposition and devices (what is laid gets the clip's
+gain). All calls belong to Live's main thread.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Iterator, NamedTuple
 
 from .content import Part, fill, span, timeline_of
-from .guides import decibels, intensity, melody
+from .guides import intensity, melody
 from .region import RefusedError, Region, Timeline
 from .wish import Wish
 
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from Live.Song import Song
     from Live.Track import Track
 
-HEARD_DB = 0.05  # below that, a gain is none
 NO_CLIP = "select an audio clip, or a track with audio under the loop brace"
 
 
@@ -178,8 +177,6 @@ def _ignored(clip: Clip) -> list[str]:
     notes = []
     if clip.warping:
         notes.append("approximate, because the clip is warped")
-    if abs(decibels(clip.gain_display_string)) >= HEARD_DB:
-        notes.append(f"the clip's gain ({clip.gain_display_string}) is not heard")
     if clip.pitch_coarse or clip.pitch_fine:
         notes.append("the clip's transposition is not heard")
     return notes

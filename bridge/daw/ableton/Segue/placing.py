@@ -211,11 +211,11 @@ def _to_lay(made: Made) -> tuple[str, float]:
 def _begun(
     taken: Taken, clip: Clip, name: str, start: float, beat: float | None = None, where: str = ""
 ) -> Placed:
-    """A clip just made, named, and fitted as far as Live does it at once.
+    """A clip just made, named, as loud as its source, and fitted as far as Live does it at once.
 
     Where it is warped but not to be, its ends are set first: then they need not be when it is not.
     """
-    clip.name = name
+    clip.name, clip.gain = name, taken.source.clip.gain
     placed = Placed(clip, beat, where, stretched(taken.warp, clip, start))
     if clip.warping:
         _fit(placed)

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 TRACK_NAME = "AI"
 BEAT_TOLERANCE = 1e-3  # clips may touch
+NO_AUTOMATION = 0  # of a parameter's states
 FULL = "this Live allows no more {}: delete one, or free one that is named AI"
 
 
@@ -45,7 +46,7 @@ def ai_tracks(song: Song) -> Iterator[Track]:
 
 
 def new_track(song: Song, source: Source) -> Track:
-    """Below the source's track and the AI tracks that follow it."""
+    """Below the source's track and the AI tracks that follow it, as loud and as far to a side."""
     tracks: list[Track] = list(song.tracks)
     names = [track.name for track in tracks]
     index = tracks.index(source.track) + 1
@@ -60,7 +61,16 @@ def new_track(song: Song, source: Source) -> Track:
     while _track_name(count) in names:
         count += 1
     track.name = _track_name(count)
+    _set_like(track, source.track)
     return track
+
+
+def _set_like(track: Track, source: Track) -> None:
+    """Fader and panning as they stand; where they are automated, that is no lasting place."""
+    new, old = track.mixer_device, source.mixer_device
+    for ours, theirs in ((new.volume, old.volume), (new.panning, old.panning)):
+        if int(theirs.automation_state) == NO_AUTOMATION:
+            ours.value = theirs.value
 
 
 def _or_full(create: Callable[[int], object], index: int, what: str) -> None:
