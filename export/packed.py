@@ -165,7 +165,8 @@ def check_mel(folder: Path, channels: int) -> None:
 
 
 def read_scale(folder: Path) -> MelScale:
-    """The statistics of the training split."""
+    """The statistics of the training split. Raises SegueError when `folder` holds no data."""
+    read_mel(folder)
     return MelScale(*torch.from_numpy(np.load(folder / "scale.npy")))
 
 

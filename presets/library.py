@@ -152,6 +152,8 @@ def _length(preset: Preset, request: Mapping[str, Any]) -> dict[str, float]:
 def _read(path: Path) -> Preset:
     try:
         table = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise SegueError(Code.MISSING_FILE, f"there is no preset file {path}") from error
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise SegueError(Code.BAD_REQUEST, f"{path}: {error}") from error
     try:

@@ -103,6 +103,7 @@ def test_defaults_are_those_of_the_rooms() -> None:
         ((), "--seconds: say how much"),
         (("--preset", "rise"), "--seconds: say how much"),
         (("tone.wav", "--seconds", "6", "--preset", "no"), "no preset 'no'"),
+        (("tone.wav", "--preset", "no.toml"), "there is no preset file no.toml"),
         (("tone.wav", "--seconds", "6", "-o", "gone/x.wav"), "there is no folder gone"),
         (("tone.wav", "--seconds", "6", "-o", "x.mp3"), "x.mp3: the clip is a WAV file"),
         (("tone.wav", "--seconds", "6", "-o", "take.1"), "take.1: the clip is a WAV file"),

@@ -249,10 +249,20 @@ def test_a_device_that_is_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 
 def test_a_file_in_the_way_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What the disk refuses is said in the disk's words."""
+    """And says what to do."""
     monkeypatch.chdir(tmp_path)
     write_track(tmp_path / "a.wav", 3.5)
     (tmp_path / "out").write_text("in the way")
     code, _, said = invoke("data", ".", "--out", "out")
     assert (code, said.count("\n")) == (1, 1)
-    assert "File exists" in said or "Not a directory" in said
+    assert "a file lies where a folder has to be, so name another" in said
+
+
+@pytest.mark.parametrize("what", ["model", "controls"])
+def test_measuring_on_no_data(what: str, tmp_path: Path) -> None:
+    """It says how to make them."""
+    code, _, said = invoke("evaluate", what, "--data", "nope", "--out", str(tmp_path))
+    assert (code, said) == (
+        1,
+        "segue: nope holds no training data; make it with `segue data MUSIC --out nope`\n",
+    )

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from segue.bridge.cli.disk_trouble import disk_trouble_said
 from segue.presets.vocabulary import Code, SegueError
 
 if TYPE_CHECKING:  # torch and the rooms are imported when the command runs
@@ -63,14 +64,12 @@ def bench(
         lengths=_numbers(lengths),
     )
     config = config.quick() if quick else config
-    try:
+    with disk_trouble_said():
         region = prepare_region(out)
         queue = min(queue, QUICK_QUEUE) if quick else queue
         served = _served(model, region, out, config.repeat, queue, quick=quick) if server else None
         for table in _in_a_worker(lambda: _tables(model, region, out, config, served, compiled)):
             _show(table)
-    except OSError as error:
-        raise SegueError(Code.DISK, str(error)) from error
     typer.echo(f"wrote {out}")
 
 

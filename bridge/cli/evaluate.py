@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from segue.bridge.cli.disk_trouble import disk_trouble_said
 from segue.presets.vocabulary import Code, SegueError
 
 if TYPE_CHECKING:  # torch and the rooms are imported when a command runs
@@ -60,14 +61,12 @@ def model(
 
     if only_examples and not examples:
         raise SegueError(Code.BAD_REQUEST, "--only-examples needs --examples, e.g. --examples 10")
-    try:
+    with disk_trouble_said():
         if not only_examples:
             config = EvaluateConfig.sized(n, seed, quick=quick)
             _figures(_evaluation(model, data, base, cm, snapshots, out, musicnn, config))
         if examples:
             _show(_examples(model, data, out / "examples", examples, regions, seed))
-    except OSError as error:
-        raise SegueError(Code.DISK, str(error)) from error
     typer.echo(f"wrote {out}")
 
 
@@ -200,7 +199,7 @@ def controls(
 
     chosen = tuple(name.strip() for name in tasks.split(",")) if tasks else ()
     config = ControlsConfig.sized(n, ditto_n, chosen, seed, quick=quick)
-    try:
+    with disk_trouble_said():
         evaluation = _controls(model, data, base, out, musicnn, config)
         evaluation.studio = replace(evaluation.studio, compiled=not quick)
         evaluation.make()
@@ -208,8 +207,6 @@ def controls(
             table, required = evaluation.run()
             _show(brief(table))
             _show(required)
-    except OSError as error:
-        raise SegueError(Code.DISK, str(error)) from error
     typer.echo(f"wrote {out}")
 
 

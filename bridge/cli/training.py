@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from itertools import chain
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from segue.bridge.cli.disk_trouble import disk_trouble_said
 from segue.presets.library import model_folder
 from segue.presets.vocabulary import Code, SegueError
 
@@ -59,7 +59,7 @@ def data(
 
     allowed, config, skipped = parse_licences(licences), mel_named(mel), 0
     hours: Counter[str] = Counter()
-    with _disk_trouble_said():
+    with disk_trouble_said():
         tags, useless = read_tags(folder) if folder else ({}, [])
         sources = chain(
             useless,
@@ -111,7 +111,7 @@ def train(
     pace = _given(steps=steps, batch=batch, rate=rate, seed=seed)
     recipe = training.TrainConfig(**pace, network=sizes, snapshots=_steps_in(snapshots))
     weights = start_weights(start, "base.safetensors")
-    with _disk_trouble_said():
+    with disk_trouble_said():
         _wrote(training.train(data, out, recipe, device, start=weights))
 
 
@@ -137,7 +137,7 @@ def sharpen(
 
     given = _given(steps=steps, batch=batch, rate=rate, seed=seed, amount=amount)
     recipe = training.SharpenConfig(**given)
-    with _disk_trouble_said():
+    with disk_trouble_said():
         _wrote(training.sharpen(data, base, weaker, out, recipe, device))
 
 
@@ -161,7 +161,7 @@ def distill(
 
     pace = _given(steps=steps, batch=batch, rate=rate, seed=seed)
     recipe = training.DistillConfig(method=method, **pace, snapshots=_steps_in(snapshots))
-    with _disk_trouble_said():
+    with disk_trouble_said():
         weights = start_weights(start, "generator.safetensors")
         _wrote(training.distill(data, teacher, out, recipe, device, start=weights))
 
@@ -185,7 +185,7 @@ def train_decoder(
     pace = _given(steps=steps, batch=batch, rate=rate, seed=seed)
     recipe = training.DecoderTraining(**pace, adversarial_from=adversarial_from)
     weights = start_weights(start, "decoder.safetensors")
-    with _disk_trouble_said():
+    with disk_trouble_said():
         _wrote(training.train_decoder(data, out, recipe, device, start=weights))
 
 
@@ -211,7 +211,7 @@ def export(
     """Put trained weights together into a model that `--model` takes."""
     from segue.export.ship import ship
 
-    with _disk_trouble_said():
+    with disk_trouble_said():
         differences = ship(
             generator, decoder, out, teacher=teacher, griffin_lim=griffin_lim, preview=preview
         )
@@ -263,11 +263,3 @@ def _wrote(path: Path) -> None:
 def _given(**options: float | None) -> dict[str, Any]:
     """What was said on the command line; the rest is the recipe's."""
     return {name: value for name, value in options.items() if value is not None}
-
-
-@contextmanager
-def _disk_trouble_said() -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise SegueError(Code.DISK, str(error)) from error

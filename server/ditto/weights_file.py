@@ -33,7 +33,8 @@ def refusing(path: Path) -> Iterator[None]:
         ValueError,
         RuntimeError,
     ) as error:
-        raise SegueError(Code.NO_MODEL, f"can't use {path}: {error}; {ADVICE}") from error
+        text = getattr(error, "strerror", None) or error  # without the path a second time
+        raise SegueError(Code.NO_MODEL, f"can't use {path}: {text}; {ADVICE}") from error
 
 
 def write(
