@@ -15,6 +15,7 @@ RATES = range(8000, 384001)
 KEPT_SUBTYPES = {"PCM_16", "PCM_24", "PCM_32", "FLOAT", "DOUBLE"}
 MIN_REGION_SECONDS = 0.5
 FULL_SCALE = 2.0**31
+SINGLE_PRECISION = 2.0**-23  # as some OSC clients send seconds: that share of them may be lost
 
 
 @dataclass(frozen=True)
@@ -57,9 +58,10 @@ def _span(region: Region, file: soundfile.SoundFile) -> tuple[int, int]:
         raise SegueError(Code.UNSUPPORTED, text)
     rate, end = file.samplerate, region.start_seconds + region.length_seconds
     start, stop = round(region.start_seconds * rate), round(end * rate)
-    if stop > file.frames:
+    if stop > file.frames + end * rate * SINGLE_PRECISION:
         text = f"the region ends at {end:.3f} s but the file at {file.frames / rate:.3f} s"
         raise SegueError(Code.BAD_REGION, text)
+    stop = min(stop, file.frames)
     if stop - start < MIN_REGION_SECONDS * rate:
         text = f"the region is {(stop - start) / rate:.3f} s long; select at least 0.5 s"
         raise SegueError(Code.BAD_REGION, text)

@@ -87,6 +87,17 @@ def test_a_region_past_the_end_names_the_end(tmp_path: Path, start: float, lengt
     assert "1.000 s" in error.text
 
 
+def test_seconds_in_single_precision_may_miss_the_end_by_their_rounding(tmp_path: Path) -> None:
+    """The last second from 400 s on, its start as OSC's type f has it: most of a sample late."""
+    starts = range(48000 * 400, 48000 * 401)
+    start = next(n for n in starts if float(np.float32(n / 48000)) * 48000 > n + 0.5)
+    soundfile.write(tmp_path / "in.wav", np.zeros(start + 48000, np.int16), 48000)
+    second = float(np.float32(start / 48000))
+    assert len(read_region(region_of(tmp_path / "in.wav", second)).samples) == 47999
+    with pytest.raises(SegueError, match="the region ends at 401.000 s but the file at 401.000 s"):
+        read_region(region_of(tmp_path / "in.wav", second + 3 / 48000))
+
+
 @pytest.mark.parametrize("samples", [1, 22049])
 def test_a_region_too_short_says_how_much(tmp_path: Path, samples: int) -> None:
     """One sample, or just under half a second."""
