@@ -31,7 +31,9 @@ def test_install_registers_once_and_keeps_what_is_yours(tmp_path: Path) -> None:
     yours = [folder / "ui_scripts", folder / "segue" / "settings.lua"]
     for path in yours:
         path.write_text("mine", encoding="utf-8")
-    assert {each.fate for each in install_ardour(folder)} == {Fate.SAME}
+    *scripts, registry = install_ardour(folder)
+    assert {each.fate for each in scripts} == {Fate.SAME}
+    assert registry == Placed(folder / "ui_scripts", Fate.FULL)
     assert [path.read_text(encoding="utf-8") for path in yours] == ["mine", "mine"]
 
 
@@ -69,10 +71,16 @@ def test_what_is_registered_stays(tmp_path: Path) -> None:
 
 
 def test_a_list_without_room_is_left(tmp_path: Path) -> None:
-    """Four free slots of nine are needed; the steps that remain say how to make some."""
+    """Four free slots of nine are needed; what is left to do is said."""
     full = "scripts = {} " + "".join(f"scripts[{n}] = {{}} " for n in range(1, 7))
     text = f"<ActionScript >{base64.b64encode(full.encode()).decode()}</ActionScript><ActionHooks/>"
-    assert registered(text) == text
+    assert registered(text) is None
+    folder = tmp_path / "ardour7"
+    folder.mkdir()
+    for other in (text, "no list"):
+        (folder / "ui_scripts").write_text(other)
+        assert install_ardour(folder)[-1] == Placed(folder / "ui_scripts", Fate.FULL)
+        assert (folder / "ui_scripts").read_text() == other
 
 
 def test_a_dry_run_writes_nothing(tmp_path: Path) -> None:

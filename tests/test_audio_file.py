@@ -94,7 +94,7 @@ def test_seconds_in_single_precision_may_miss_the_end_by_their_rounding(tmp_path
     soundfile.write(tmp_path / "in.wav", np.zeros(start + 48000, np.int16), 48000)
     second = float(np.float32(start / 48000))
     assert len(read_region(region_of(tmp_path / "in.wav", second)).samples) == 47999
-    with pytest.raises(SegueError, match="the region ends at 401.000 s but the file at 401.000 s"):
+    with pytest.raises(SegueError, match="the region ends at"):
         read_region(region_of(tmp_path / "in.wav", second + 3 / 48000))
 
 

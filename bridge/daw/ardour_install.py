@@ -90,6 +90,8 @@ def _register(registry: Path, dry_run: bool) -> Placed:
     try:
         known = registry.read_text(encoding="utf-8") if registry.exists() else ""
         text = registered(known or EMPTY)
+        if text is None:
+            return Placed(registry, Fate.FULL)
         if text == known:
             return Placed(registry, Fate.SAME)
         if not dry_run:
@@ -101,21 +103,21 @@ def _register(registry: Path, dry_run: bool) -> Placed:
     return Placed(registry, Fate.ADDED if known else Fate.WRITTEN)
 
 
-def registered(registry: str) -> str:
+def registered(registry: str) -> str | None:
     """Ardour 7's list of scripts with our actions and the inbox in it; what is there stays.
 
-    The actions take free slots, the lowest first. A list that is not as Ardour writes it, or has
-    no room, is returned as it is: ours are then registered by hand.
+    The actions take free slots, the lowest first. None where the list is not as Ardour writes it,
+    or has no room: ours are then registered by hand.
     """
     action = re.search(r"(<ActionScript [^>]*>)([^<]*)(</ActionScript>)", registry)
     if action is None:
-        return registry
+        return None
     program = base64.b64decode(action[2]) or b"scripts = {}"
     missing = [name for name in ACTIONS if _name_of(_script(name)).encode() not in program]
     used = {int(number) for number in re.findall(rb"scripts\[(\d+)\] = \{\}", program)}
     free = [slot for slot in range(1, MOST_SLOTS + 1) if slot not in used]
     if len(free) < len(missing):
-        return registry
+        return None
     for slot, name in zip(free, missing, strict=False):
         program += f" scripts[{slot}] = {{}} {_slot(slot, name)}".encode()
     added = action[1] + base64.b64encode(program).decode() + action[3]

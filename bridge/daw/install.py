@@ -21,6 +21,7 @@ class Fate(StrEnum):
     REPLACED = "replaced"  # an earlier one of ours
     ADDED = "added to what is there"
     SAME = "already there"
+    FULL = "left as it is, for it has no room: register the scripts by hand"
     KEPT = "kept, it is not Segue's"
 
 
