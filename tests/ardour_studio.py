@@ -70,9 +70,9 @@ class Studio:
             Editor:set_loop_range (Temporal.timepos_t ({first}), Temporal.timepos_t ({last}), "")
             Editor:access_action ("Editor", "select-loop-range")""")
 
-    def asked(self, count: int) -> Request:
-        """The newest request once there have been so many."""
-        until(lambda: len(self.engine.requests) >= count, f"request {count}")
+    @property
+    def asked(self) -> Request:
+        """What was asked last, of what has come to be placed."""
         return self.engine.requests[-1]
 
     def notices(self) -> list[str]:

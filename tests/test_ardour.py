@@ -73,7 +73,7 @@ def test_a_stereo_region_is_continued(studio: Studio) -> None:
     studio.select("Gitarre")
     studio.ardour.act(CONTINUE)
     (overlay,) = studio.placed("AI")
-    asked = studio.asked(1)
+    asked = studio.asked
     assert asked.region is not None
     assert (asked.region.start_seconds, asked.region.length_seconds) == (0, SECONDS)
     assert (asked.new_seconds, asked.place) == (8.0, Outpaint())
@@ -109,7 +109,7 @@ def test_a_mono_region_and_its_automation(studio: Studio) -> None:
     studio.ardour.act(CONTINUE)
     laid = [studio.placed(track)[0] for track in ("AI 2", "AI 3", "AI 4")]
     settings.write_text(usual)
-    asked = studio.asked(2)
+    asked = studio.asked
     assert asked.region is not None
     assert (asked.region.start_seconds, asked.region.length_seconds) == (0, SECONDS - 1.5)
     (curve,) = (each for each in asked.controls if isinstance(each, Intensity))
@@ -138,7 +138,7 @@ def test_a_range_is_made_anew(studio: Studio) -> None:
     studio.select_range(first + 4 * RATE, first + 5 * RATE)
     studio.ardour.act(INPAINT)
     (clip,) = studio.placed("AI")
-    asked = studio.asked(3)
+    asked = studio.asked
     assert isinstance(asked.place, Inpaint)
     assert [(gap.start, gap.length) for gap in asked.place.gaps] == [(4, 1)]
     assert clip[:2] == [str(first), str(SECONDS * RATE)]
@@ -150,7 +150,7 @@ def test_a_region_is_varied(studio: Studio) -> None:
     studio.select("Gitarre")
     studio.ardour.act(VARY)
     (clip,) = studio.placed("AI")
-    assert isinstance(studio.asked(4).place, Vary)
+    assert isinstance(studio.asked.place, Vary)
     assert clip[:2] == [str(TRACKS["Gitarre"][1]), str(SECONDS * RATE)]
     studio.undo()
 
@@ -183,7 +183,7 @@ def test_tempo_and_metre_under_way(studio: Studio) -> None:
     studio.select("Gitarre")
     studio.ardour.act(CONTINUE)
     studio.placed("AI")
-    tempo = studio.asked(6).tempo
+    tempo = studio.asked.tempo
     assert tempo is not None
     before, after = tempo.changes
     first = TRACKS["Gitarre"][1]
@@ -191,7 +191,7 @@ def test_tempo_and_metre_under_way(studio: Studio) -> None:
     assert (after.bpm, after.beats_per_bar) == (60, 3)
     assert math.isclose(after.at_seconds, 8 - first / RATE, abs_tol=1 / RATE)
     assert tempo.first_beat == pytest.approx(first / RATE * 2 % 4, abs=1 / 1920)
-    assert studio.asked(6).new_seconds == pytest.approx(12)  # four bars of three beats
+    assert studio.asked.new_seconds == pytest.approx(12)  # four bars of three beats
     studio.undo()
     _set_tempo(studio.ardour, 120, 4)
 
