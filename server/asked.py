@@ -57,7 +57,8 @@ class Asked:
         self._draw = canvas.drawing(start, frames)
         self._made = slice(canvas.head + made.start, canvas.head + made.stop)
         self._losses = [term.losses(made, canvas.mel.device) for term in wanted]
-        self._gains = [term.gains(made, canvas.mel.device) for term in wanted if term.gains]
+        curves = [term.curve for term in wanted if term.curve is not None]
+        self._curves = [curve[made].to(canvas.mel.device) for curve in curves]
 
     @property
     def anything(self) -> bool:
@@ -111,30 +112,35 @@ class Asked:
         return lambda x: self.loss(decode_multistep(walk, p.schedule, x, ts))
 
     @property
-    def most_db(self) -> float:
-        """How loud any half second may become where no curve says it, in dB (RMS)."""
-        if self._gains:
-            return math.inf
-        scale, mel = self._painter.scale, self._painter.mel
-        known = intensity.level(scale.restore(self.target[:1, :, self.pinned]), mel)
-        return max([LOUDEST_DB, *(known + ABOVE_KNOWN_DB).flatten().tolist()])
-
-    def levelled(self, x_0: Tensor) -> Tensor:
-        """The window as loud as its one curve asks, by a gain as slow as the curve.
-
-        Of two curves the search's compromise stays. Without a curve nowhere louder than `most_db`,
-        and out of nothing, as a whole, than `NO_REGION_DB`.
+    def most_db(self) -> Tensor:
+        """How loud the half second around a frame may become, in dB (RMS), inf where a curve says
+        it: (frames,).
         """
         scale, mel = self._painter.scale, self._painter.mel
-        if not self._gains:
-            x_0 = no_louder(x_0, scale, mel, self.most_db)(x_0)
-        limit = partial(intensity.limiting_gain, most_db=NO_REGION_DB, config=mel)
-        gains = self._gains if self._gains or self._painter.place else [limit]
-        if len(gains) != 1:
+        known = intensity.level(scale.restore(self.target[:1, :, self.pinned]), mel)
+        most = max([LOUDEST_DB, *(known + ABOVE_KNOWN_DB).flatten().tolist()])
+        free = self._canvas.mel.new_zeros(self._canvas.mel.shape[-1])
+        for curve in self._curves:
+            free[self._made][~curve.isnan()] = math.inf
+        return most + self._canvas.part(free, self._start, self.target.shape[-1])
+
+    def levelled(self, x_0: Tensor) -> Tensor:
+        """The window nowhere louder than `most_db`, and as loud as its one curve asks, by a gain
+        as slow as the curve; of two the search's compromise stays.
+
+        Out of nothing and without a curve it is, as a whole, no louder than `NO_REGION_DB`.
+        """
+        scale, mel = self._painter.scale, self._painter.mel
+        x_0 = no_louder(x_0, scale, mel, self.most_db)(x_0)
+        if len(self._curves) > 1 or (self._painter.place and not self._curves):
             return x_0
         drawn = self._draw(x_0)
+        made = scale.restore(drawn[..., self._made])
         whole = drawn.new_zeros(drawn.shape[0], 1, drawn.shape[-1])
-        whole[:, 0, self._made] = gains[0](scale.restore(drawn[..., self._made]))
+        if self._curves:
+            whole[:, 0, self._made] = intensity.gain(made, self._curves[0], mel)
+        else:
+            whole[:, 0, self._made] = intensity.limiting_gain(made, NO_REGION_DB, mel)
         gain = self._canvas.part(whole, self._start, x_0.shape[-1])
         return x_0 + gain / scale.std[:, None]
 

@@ -35,21 +35,20 @@ CLEAR_NATS = math.log(2)  # of a melody's frame: its class as likely as all othe
 
 Loss = Callable[[Tensor], Tensor]  # of a mel (batch, channels, frames), natural log: (batch,)
 Losses = Callable[[slice, torch.device], Loss]  # of those of the gap's frames, there
-Gains = Losses  # but (batch, frames): what is to be added to such a mel
 
 
 @dataclass(frozen=True, kw_only=True)
 class Term:
     """One feature's losses of a gap; up to `enough` it counts as met.
 
-    `gains` are of a feature that a change of level alone can bring about.
+    `curve` is the level that it asks for in dB, (frames,), NaN where it asks for none.
     """
 
     kind: str
     weight: float
     enough: float
     losses: Losses
-    gains: Gains | None = None
+    curve: Tensor | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,9 +116,9 @@ def terms(scene: Scene) -> tuple[Term, ...]:
         weight = feature.weight or default_weight(feature, features)
         own = isinstance(feature, Text) and scene.clap is not None  # on another scale
         enough = 0.0 if own else ENOUGH[feature.kind]
-        gains = _gains(feature, scene) if isinstance(feature, Intensity) else None
+        curve = _curve(feature, scene) if isinstance(feature, Intensity) else None
         found.append(
-            Term(kind=feature.kind, weight=weight, enough=enough, losses=losses, gains=gains)
+            Term(kind=feature.kind, weight=weight, enough=enough, losses=losses, curve=curve)
         )
     return tuple(found)
 
@@ -159,11 +158,6 @@ def _of_frames(wanted: Tensor, loss: Callable[[Tensor, Tensor], Tensor]) -> Loss
 def _intensity(control: Intensity, scene: Scene) -> Losses:
     wanted = _curve(control, scene)
     return _of_frames(wanted, lambda mel, there: intensity.loss(mel, there, scene.mel))
-
-
-def _gains(control: Intensity, scene: Scene) -> Gains:
-    wanted = _curve(control, scene)
-    return _of_frames(wanted, lambda mel, there: intensity.gain(mel, there, scene.mel))
 
 
 def _curve(control: Intensity, scene: Scene) -> Tensor:

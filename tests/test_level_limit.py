@@ -62,7 +62,7 @@ def test_a_swell_alone_is_turned_down() -> None:
 def test_nothing_gets_louder_than_the_limit_for_all() -> None:
     """Not even where the clip is."""
     most = float(intensity.level(SCALE.restore(CLIP), MEL).mean()) - 20
-    made = no_louder(CLIP, SCALE, MEL, most)(CLIP)
+    made = no_louder(CLIP, SCALE, MEL, torch.full((200,), most))(CLIP)
     levels = intensity.level(SCALE.restore(made), MEL)
     assert float(levels.mean()) == pytest.approx(most, abs=0.1)
 
@@ -70,6 +70,6 @@ def test_nothing_gets_louder_than_the_limit_for_all() -> None:
 @pytest.mark.parametrize("said", [1e30, float("inf"), -float("inf")])
 def test_what_is_beyond_all_music_becomes_finite(said: float) -> None:
     """As a model that has learned nothing may say: turned down like the rest."""
-    made = no_louder(CLIP, SCALE, MEL, -12.0)(torch.full_like(CLIP, said))
+    made = no_louder(CLIP, SCALE, MEL, torch.full((200,), -12.0))(torch.full_like(CLIP, said))
     assert torch.isfinite(made).all()
     assert float(intensity.level(SCALE.restore(made), MEL).max()) < -11.9

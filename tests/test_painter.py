@@ -172,60 +172,56 @@ def test_what_is_known_is_led_with_it() -> None:
     assert torch.equal(Asked(made, canvas, 0, ()).led(x_0), x_0)
 
 
-def level_term(gain: float) -> Term:
-    """A feature that is met by `gain` in every frame."""
+def level_term(level: float, until: int | None = None) -> Term:
+    """A level in dB, as far as frame `until` of the gap."""
+    curve = torch.full((512,), level)
+    curve[until:] = math.nan if until is not None else level
     return Term(
         kind="intensity",
         weight=1.0,
         enough=0.0,
         losses=lambda made, device: lambda mel: mel.sum(dim=(1, 2)),
-        gains=lambda made, device: lambda mel: torch.full_like(mel[:, 0], gain),
+        curve=curve,
     )
 
 
 @pytest.mark.parametrize(
-    ("place", "gains", "polished"),
-    [
-        (Outpaint(), [1.0], True),
-        (None, [1.0], True),
-        (Vary(), [1.0], False),
-        (Outpaint(), [1.0, 2.0], True),
-    ],
+    ("place", "curves", "polished"),
+    [(Outpaint(), 1, True), (None, 1, True), (Vary(), 1, False), (Outpaint(), 2, True)],
 )
-def test_a_level_is_set_in_the_end(place: Place | None, gains: list[float], polished: bool) -> None:
-    """By its gain, in the new frames alone, after the polish; of two the compromise stays."""
+def test_a_level_is_set_in_the_end(place: Place | None, curves: int, polished: bool) -> None:
+    """By a gain, where it is asked in the new frames, after the polish; of two curves the
+    compromise stays. A neper is a deviation here.
+    """
     found = []
-    for factor in (0, 1):
+    for nepers in (0, 1):
         made, canvas = painting(Settings(iterations=1))
-        made.scale = MelScale(torch.zeros(256), torch.full((256,), 2.0))
+        made.scale = MelScale(torch.full((256,), -6.0), torch.ones(256))
         made.place = place
-        made.base = lambda x_t, t: torch.full_like(x_t, -3.0)
-        terms = tuple(level_term(factor * gain) for gain in gains)
+        made.base = lambda x_t, t: torch.zeros_like(x_t)
+        level = -36 + nepers * 2 * intensity.DB_PER_NEPER
+        terms = (level_term(level, 300),) * curves
         assert (Asked(made, canvas, 0, terms).fitting_polish > 0) is polished
         made.window(canvas, 0, terms, lambda: False)
         found.append(canvas.mel)
     change = found[1] - found[0]
     expected = torch.zeros_like(change)
-    expected[..., 86:] = 0.5 if len(gains) == 1 else 0.0  # 1 is half a deviation
+    expected[..., 86:386] = 1.0 if curves == 1 else 0.0
     torch.testing.assert_close(change, expected, atol=1e-5, rtol=0)
-    assert bool((found[0][..., 90:] == -3).all()) is polished
+    assert bool((found[0][..., 386:] == 0).all()) is polished
 
 
-@pytest.mark.parametrize(
-    ("known", "gains", "most"),
-    [(None, [], -12.0), (-9.0, [], -12.0), (0.0, [], 3.0), (0.0, [1.0], math.inf)],
-)
-def test_how_loud_half_a_second_may_become(
-    known: float | None, gains: list[float], most: float
-) -> None:
-    """-12 dB, or 3 dB above what is known, of which each band says `known`; a curve says it."""
+@pytest.mark.parametrize(("known", "most"), [(None, -12.0), (-9.0, -12.0), (0.0, 3.0)])
+def test_how_loud_half_a_second_may_become(known: float | None, most: float) -> None:
+    """-12 dB, or 3 dB above what is known, of which each band says `known`; else as curves say."""
     made, _ = painting(Settings())
     canvas = empty_canvas()
     if known is not None:
         canvas.mel, canvas.pinned = canvas.mel + known, torch.arange(512) < 86
         most += float(intensity.level(canvas.mel[:1], made.mel).max()) if most == 3 else 0
-    terms = tuple(level_term(gain) for gain in gains)
-    assert Asked(made, canvas, 0, terms).most_db == pytest.approx(most)
+    assert Asked(made, canvas, 0, ()).most_db.tolist() == pytest.approx([most] * 512)
+    curved = Asked(made, canvas, 0, (level_term(-20.0, 300),)).most_db
+    assert curved.tolist() == pytest.approx([math.inf] * 300 + [most] * 212)
 
 
 def test_what_is_led_gets_no_louder_either() -> None:

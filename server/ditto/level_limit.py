@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 
 from torch import Tensor
@@ -17,15 +16,15 @@ SANE = 20.0  # deviations of a band; further off is no music, and squares would 
 
 
 def no_louder(
-    x_0: Tensor, scale: MelScale, mel: MelConfig, most_db: float = math.inf
+    x_0: Tensor, scale: MelScale, mel: MelConfig, most_db: Tensor | None = None
 ) -> Callable[[Tensor], Tensor]:
     """Of an estimate of x_0, the same nowhere louder than `most_db`, nor by more than MARGIN_DB
     louder than the clip x_0 is near there.
 
-    A level is that of the half second around a frame; the clip's is the highest of them within a
-    quarter of a second. What is too loud has all its bands turned down by what is too much. Steps
-    that each make a loud place a little louder would add up until it clips.
-    x_0: (batch, channels, frames), normalised, as the estimates.
+    A level is that of the half second around a frame; the clip's, and what it may be, are the
+    highest of them within a quarter of a second. What is too loud has all its bands turned down by
+    what is too much. Steps that each make a loud place a little louder would add up until it clips.
+    x_0: (batch, channels, frames), normalised, as the estimates; most_db: (frames,).
     """
     frames = round(SMOOTH_SECONDS * mel.sample_rate / mel.hop / 2)  # on either side
 
@@ -33,8 +32,12 @@ def no_louder(
         db = intensity.level(scale.restore(D_x), mel)
         return F.avg_pool1d(db, 2 * frames + 1, 1, frames, count_include_pad=False)
 
-    near = F.max_pool1d(levels(x_0), 2 * frames + 1, 1, frames)
-    limit = (near + MARGIN_DB).clamp(max=most_db)
+    def highest(db: Tensor) -> Tensor:
+        return F.max_pool1d(db, 2 * frames + 1, 1, frames)
+
+    limit = highest(levels(x_0)) + MARGIN_DB
+    if most_db is not None:
+        limit = limit.minimum(highest(most_db[None]))
 
     def limited(D_x: Tensor) -> Tensor:
         D_x = D_x.clamp(-SANE, SANE)
