@@ -15,12 +15,22 @@ import soundfile
 from segue.bridge.cli.spool import serve
 from segue.bridge.osc.codec import Message, Value
 from segue.bridge.osc.lines import decode_line, encode_line
-from tests.reaper_double import Item, Project, Reaper, Track
+from tests.reaper_double import Item, Project, Reaper, Script, Source, Track
 from tests.recorder import DEADLINE_SECONDS
 
 SCRIPTS = Path(__file__).parent.parent / "bridge" / "daw" / "reaper"
 ITEM_START, ITEM_OFFSET, ITEM_SECONDS = 2.0, 1.0, 12.0
 REGION = (4.0, 8.0)
+START = 3.0  # of the region inside its file
+ODD_NAME = "Gitärre 'l\"ive' %d"
+UP, DOWN, LEFT, RIGHT, RETURN, ESCAPE = (
+    30064,
+    1685026670,
+    1818584692,
+    1919379572,
+    13,
+    27,
+)  # as gfx has them
 
 
 def write_wav(path: Path, seconds: float, rate: int) -> Path:
@@ -120,3 +130,28 @@ def carrying(folder: Path, osc_port: int) -> Iterator[None]:
     finally:
         stop.set()
         thread.join()
+
+
+def laid(desk: Desk, track: int = 1) -> Item:
+    """The only item of what is now the second track."""
+    (item,) = desk.project.tracks[track].items
+    return item
+
+
+def sources(item: Item) -> list[Source]:
+    """Those of its takes, which all have one."""
+    return [take.source for take in item.takes if take.source]
+
+
+def window(desk: Desk) -> Script:
+    """The window, open."""
+    script = desk.reaper.run(SCRIPTS / "segue.lua")
+    desk.reaper.turn()
+    return script
+
+
+def press(desk: Desk, script: Script, *keys: int) -> None:
+    """Keys, one a turn."""
+    script.keys += keys
+    desk.until(lambda: not script.keys)
+    desk.reaper.turn()
