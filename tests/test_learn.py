@@ -19,13 +19,13 @@ from segue.bridge.midi.learn import FAR, MAX_SOURCES, SOON_SECONDS, Learner
 from segue.presets.vocabulary import SegueError
 
 
-def learned(*moves: tuple[float, Event]) -> list[Bound]:
+def learned(*moves: tuple[float, Event], port: str = "Keys") -> list[Bound]:
     """What a learner makes of events at times, on one port."""
     channels, learner = Channels(), Learner("intensity")
     found = []
     for now, event in moves:
         for gesture in channels.receive(event):
-            if isinstance(gesture, Moved) and (bound := learner.receive("Keys", gesture, now)):
+            if isinstance(gesture, Moved) and (bound := learner.receive(port, gesture, now)):
                 found.append(bound)
     return found
 
@@ -39,6 +39,20 @@ def test_the_knob_that_moves_is_learned() -> None:
     """Port, channel, kind and number are kept; a channel counts from 1."""
     (bound,) = learned(*sweep(21, 10, 20, 30))
     assert bound == Bound(target="intensity", kind="cc", port="Keys", channel=3, number=21, bits=7)
+
+
+@pytest.mark.parametrize(
+    ("port", "kept"),
+    [
+        ("nanoKONTROL2:nanoKONTROL2 MIDI 1 20:0", "nanoKONTROL2:nanoKONTROL2 MIDI 1"),
+        ("synth:midi out 2", "synth:midi out 2"),
+    ],
+)
+def test_a_controller_is_known_again_at_another_number(port: str, kept: str) -> None:
+    """ALSA's port numbers change when it is plugged in again; others belong to the name."""
+    (bound,) = learned(*sweep(21, 10, 20, 30), port=port)
+    assert bound.port == kept
+    assert bound.fits(port.replace("20:0", "24:0"), Source(2, "cc", 21, 7))
 
 
 def test_one_message_is_no_movement() -> None:

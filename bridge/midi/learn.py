@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import sys
 from collections import OrderedDict, deque
 
 from segue.bridge.midi.channels import LOWER, PAIRED, TIMBRE, UPPER, Moved, Source
@@ -11,6 +13,8 @@ FAR = 0.125  # of its way
 SOON_SECONDS = 1.0
 MAX_SOURCES = 256  # that are watched; the one that moved longest ago is forgotten
 MAX_MOVES = 256  # of one source
+# Ends of names that RtMidi gives ports of ALSA and WinMM: others once they are plugged in anew.
+NUMBERS = re.compile(r" \d+$" if sys.platform == "win32" else r" \d+:\d+$")
 
 
 class Learner:
@@ -60,7 +64,7 @@ class Learner:
         return Bound(
             target=self.target,
             kind=source.kind,
-            port=port,
+            port=NUMBERS.sub("", port),
             channel=source.channel + 1,
             number=source.number,
             bits=14 if wide else 7,
