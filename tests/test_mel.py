@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 import torch
 
+from segue.server.ditto import mel
 from segue.server.ditto.mel import (
     MELS,
     MelConfig,
@@ -94,6 +95,14 @@ def test_mid_alone_is_the_mid_of_two() -> None:
 def test_frames_and_samples_cover_the_same_time(frames: int) -> None:
     """n hops of audio are n frames, and what is past the last whole hop is dropped."""
     assert log_mel(torch.randn(2, frames * 512 + 511), MEL).shape == (256, frames)
+
+
+def test_pieces_of_a_long_mel_are_those_of_the_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Bit for bit, whole ones and the rest."""
+    stereo = torch.randn(2, 2, 100 * MelConfig().hop, generator=torch.Generator().manual_seed(2))
+    whole = log_mel(stereo, MelConfig())
+    monkeypatch.setattr(mel, "PIECE_FRAMES", 32)
+    assert torch.equal(log_mel(stereo, MelConfig()), whole)
 
 
 def test_scale_restores_what_it_normalised() -> None:

@@ -18,6 +18,7 @@ from segue.presets.vocabulary import Code, SegueError
 LINEAR_HZ_PER_MEL = 200.0 / 3.0
 LOG_START_HZ = 1000.0
 LOG_STEP = math.log(6.4) / 27.0
+PIECE_FRAMES = 2048  # that are transformed at a time: 24 s
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,8 +81,13 @@ def window(config: MelConfig, device: torch.device) -> Tensor:
 
 def magnitudes(signal: Tensor, config: MelConfig) -> Tensor:
     """(..., samples) to (..., bins, frames), scaled so that a full-scale sine peaks at 1."""
-    w = window(config, signal.device)
-    spectrum = torch.fft.rfft(frame(signal, config) * w).abs() * (2.0 / w.sum())
+    return _magnitudes(frame(signal, config), config)
+
+
+def _magnitudes(frames: Tensor, config: MelConfig) -> Tensor:
+    """The same of (..., frames, n_fft)."""
+    w = window(config, frames.device)
+    spectrum = torch.fft.rfft(frames * w).abs() * (2.0 / w.sum())
     return spectrum.transpose(-1, -2)
 
 
@@ -116,7 +122,9 @@ def log_mel(stereo: Tensor, config: MelConfig) -> Tensor:
     Returns (..., channels, samples // hop), never below log(floor).
     """
     heard = mid_side(stereo)[..., : config.sides, :] / 2
-    mels = filterbank(config, stereo.device) @ magnitudes(heard, config)
+    bank = filterbank(config, stereo.device)
+    pieces = frame(heard, config).split(PIECE_FRAMES, dim=-2)  # spectra of minutes take gigabytes
+    mels = torch.cat([bank @ _magnitudes(piece, config) for piece in pieces], dim=-1)
     return mels.clamp(min=config.floor).log().flatten(-3, -2)
 
 
