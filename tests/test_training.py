@@ -291,6 +291,21 @@ def test_missing_audio_is_said_before_training(data: Path, tmp_path: Path) -> No
     assert caught.value.code == Code.MISSING_FILE
 
 
+@pytest.mark.parametrize("content", [None, b"RIFF"])
+def test_audio_that_goes_while_the_decoder_learns_is_named(
+    tmp_path: Path, content: bytes | None
+) -> None:
+    """A loop moved or saved anew during a long training: one sentence that says what to do."""
+    moved = write_data(tmp_path / "moved")
+    windows = train_decoder.AudioWindows(moved, "train", MelConfig())
+    for name in ("a.wav", "b.wav"):
+        (moved / name).unlink()
+        if content is not None:
+            (moved / name).write_bytes(content)
+    with pytest.raises(SegueError, match=r"can't read .*\.wav: .*; run `segue data` again"):
+        windows.draw(1, 64, torch.Generator())
+
+
 @pytest.mark.parametrize(
     "wrong", [{"steps": 0}, {"batch": 0}, {"rate": 0.0}, {"rate": math.nan}, {"rate": math.inf}]
 )
