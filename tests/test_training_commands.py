@@ -273,6 +273,16 @@ def test_a_file_in_the_way_is_one_sentence(tmp_path: Path, monkeypatch: pytest.M
     assert "a file lies where a folder has to be, so name another" in said
 
 
+def test_measuring_without_held_out_music(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Packing a few loops again would hold out no more of them: it takes more."""
+    monkeypatch.chdir(tmp_path)
+    write_track(tmp_path / "loop.wav", 6.5)
+    assert invoke("data", ".")[0] == 0
+    code, _, said = invoke("evaluate", "model", "--only-examples", "--examples", "2")
+    assert (code, said.count("\n")) == (1, 1)
+    assert "add more: about one in twenty is held out; then run `segue data` again" in said
+
+
 @pytest.mark.parametrize("what", ["model", "controls"])
 def test_measuring_on_no_data(what: str, tmp_path: Path) -> None:
     """It says how to make them."""
