@@ -120,14 +120,20 @@ def _pieces_there(folder: Path, source: Source) -> list[Path]:
 
 def _current_pieces(source: Source, folder: Path, config: MelConfig) -> list[Path]:
     """The pieces of a track when all are as new as its audio and of today's format, else none."""
-    changed = source.path.stat().st_mtime
+    changed = _last_changed(source.path)
     pieces = _pieces_there(folder, source)
     for path in pieces:
         mel = np.load(path, mmap_mode="r")
         current = mel.dtype == np.uint8 and len(mel) == config.channels
-        if path.stat().st_mtime < changed or not current:
+        if _last_changed(path) < changed or not current:
             return []
     return pieces
+
+
+def _last_changed(path: Path) -> float:
+    """When its content changed, or, where the system tells, an older file was moved to its name."""
+    told = path.stat()
+    return max(told.st_mtime, told.st_ctime)
 
 
 def _save_pieces(mel: np.ndarray, source: Source, folder: Path, config: MelConfig) -> list[Path]:

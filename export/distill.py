@@ -29,7 +29,13 @@ from segue.presets.vocabulary import MAX_GUIDANCE, Code, SegueError
 from segue.server.ditto.ctm import Denoiser, jump
 from segue.server.ditto.network import conditioned, guided
 from segue.server.ditto.schedule import RectifiedFlow, Schedule, add_noise, grid
-from segue.server.ditto.weights import load_generator, read_notes, save_generator, start_from
+from segue.server.ditto.weights import (
+    digest,
+    load_generator,
+    read_notes,
+    save_generator,
+    start_from,
+)
 
 TEACHER_STEPS = 20
 
@@ -105,8 +111,8 @@ def distill(
     """Distil (or go on distilling) a teacher into `folder`; returns the student's weights file.
 
     `start`: weights to begin with instead of the teacher's, such as those of a CM for CTM. Raises
-    SegueError when their mels are normalised in another way than the teacher's, or when the
-    teacher is a student itself.
+    SegueError when their mels are normalised in another way than the teacher's, when the
+    teacher is a student itself, or when `folder` is of another teacher or method.
     """
     device = device_of(device_name)
     teacher, scale = load_generator(teacher_path)
@@ -124,7 +130,8 @@ def distill(
     windows.scale, windows.tags = scale, teacher.config.tags
     schedule = RectifiedFlow()
     ts = grid(schedule, TEACHER_STEPS).float()
-    learner = Learner(folder, student, student.blocks, config)
+    origin = {"teacher": digest(teacher), "method": config.method}
+    learner = Learner(folder, student, student.blocks, config, origin=origin)
 
     def loss() -> Tensor:
         g = learner.generator

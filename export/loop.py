@@ -102,9 +102,12 @@ class Learner(Generic[M]):
     """Everything a run needs to stop and go on. `model` learns, `ema` is what ships.
 
     `matrices` is the part of `model` whose 2-D weights Muon takes. `companions` (a discriminator,
-    its optimizer) are kept in the checkpoint under their names; the recipe alone updates them. A
-    checkpoint in `folder` is gone on from, and a companion it does not know yet stays as given;
-    raises SegueError when the checkpoint is another model's or of another number of processes.
+    its optimizer) are kept in the checkpoint under their names; the recipe alone updates them.
+    `origin` says, by name, what makes this run another than one whose network has the same sizes.
+
+    A checkpoint in `folder` is gone on from, and a companion it does not know yet stays as given;
+    raises SegueError when the checkpoint is another model's, of another origin (one that tells
+    none is taken) or of another number of processes.
     """
 
     folder: Path
@@ -112,6 +115,7 @@ class Learner(Generic[M]):
     matrices: nn.Module
     pace: Pace
     companions: Mapping[str, Stateful] = field(default_factory=dict)
+    origin: Mapping[str, str] = field(default_factory=dict)
     step: int = 0
     seconds: float = 0.0
     ema: M = field(init=False)
@@ -143,11 +147,19 @@ class Learner(Generic[M]):
                 self._checkpoint, map_location="cpu", weights_only=True
             )
             generators = torch.atleast_2d(state["generator"])
-            if len(generators) == ranks.count():
+            told = state.get("origin", {})
+            others = [name for name in told if self.origin.get(name) != told[name]]
+            if len(generators) == ranks.count() and not others:
                 self._take(state, generators[ranks.rank()])
         except Exception as error:  # unpickling raises nearly anything
             text = f"{self._checkpoint} is not of this training; give --out another folder"
             raise SegueError(Code.BAD_REQUEST, text) from error
+        if others:
+            text = (
+                f"{self._checkpoint} is of a run with another {others[0]}; go on with what it "
+                f"began with, or give --out another folder"
+            )
+            raise SegueError(Code.BAD_REQUEST, text)
         if len(generators) != ranks.count():
             text = (
                 f"{self._checkpoint} is of {len(generators)} processes, and now there are "
@@ -179,6 +191,7 @@ class Learner(Generic[M]):
             "ema": self.ema.state_dict(),
             "optimizers": [o.state_dict() for o in self.optimizers],
             "companions": {name: each.state_dict() for name, each in self.companions.items()},
+            "origin": dict(self.origin),
             "generator": generators,
             "step": self.step,
             "seconds": self.seconds,
@@ -238,7 +251,7 @@ def learn(
     """
     curve = Curve(learner.folder, learner.step) if ranks.first() else None
     if curve and learner.step:
-        print(f"going on from step {learner.step} in {learner.folder}", flush=True)
+        print(_told(learner), flush=True)
     pace, saved, recent, shown = learner.pace, time.monotonic(), list[float](), learner.seconds
     while learner.step < pace.steps:
         started = time.monotonic()
@@ -273,6 +286,13 @@ def learn(
 def snapshot(folder: Path, step: int) -> Path:
     """Where the weights after `step` steps are kept apart."""
     return folder / f"step-{step:05d}.safetensors"
+
+
+def _told(learner: Learner[M]) -> str:
+    if learner.step < learner.pace.steps:
+        return f"going on from step {learner.step} in {learner.folder}"
+    done = f"{learner.folder} has had {learner.step} steps, and nothing is left to do"
+    return f"{done}; give more --steps, or --out another folder to begin anew"
 
 
 def _keep(learner: Learner[M], curve: Curve | None) -> None:

@@ -26,6 +26,7 @@ from segue.server.ditto.network import conditioned
 from segue.server.ditto.schedule import RectifiedFlow, add_noise
 from segue.server.ditto.weights import (
     Generator,
+    digest,
     load_generator,
     read_notes,
     save_generator,
@@ -125,7 +126,8 @@ def sharpen(
     """Sharpen (or go on sharpening) a base model into `folder`; returns its weights file.
 
     `weaker_path`: an earlier state of the base. Raises SegueError when it is another model's, or
-    when `folder` is that of one of the two, whose weights and checkpoint are not for this run.
+    when `folder` is that of one of the two, whose weights and checkpoint are not for this run, or
+    of a run with other models or another amount.
     """
     device = device_of(device_name)
     if folder.resolve() in (base_path.parent.resolve(), weaker_path.parent.resolve()):
@@ -138,7 +140,12 @@ def sharpen(
     check_mel(data, base.config.channels)
     windows.scale, windows.tags = scale, base.config.tags
     schedule = RectifiedFlow()
-    learner = Learner(folder, student, student.blocks, config)
+    origin = {
+        "base model": digest(base),
+        "weaker model": digest(weaker),
+        "amount": f"{config.amount:g}",
+    }
+    learner = Learner(folder, student, student.blocks, config, origin=origin)
 
     def loss() -> Tensor:
         g = learner.generator

@@ -32,6 +32,7 @@ from segue.server.ditto.weights import (
     write_manifest,
 )
 
+BASE = "base.safetensors"
 PREVIEW = "generator.onnx"
 NOUNS = {"decoder.onnx": "decoder", PREVIEW: "generator"}
 PARITY_FRAMES = 96
@@ -57,24 +58,29 @@ def ship(
 
     Returns the largest difference between each ONNX file and its twin, by file name; 1 is full
     scale, or one deviation of a mel's band.
-    Raises SegueError when weights can't be used or twins differ too much.
+    Raises SegueError when weights can't be used, when twins differ too much, or when the folder
+    has a base model that is not asked for: it would polish.
     """
     if find_spec("onnxscript") is None:
         text = "writing ONNX needs more packages: pip install 'segue[export]'"
         raise SegueError(Code.UNSUPPORTED, text)
     sources = {"generator.safetensors": generator}
     if teacher is not None:
-        sources["base.safetensors"] = teacher
+        sources[BASE] = teacher
     loaded = {name: (*load_generator(path), read_notes(path)) for name, path in sources.items()}
     student, scale, _ = loaded["generator.safetensors"]
     if teacher is not None:
-        base, its_scale, _ = loaded["base.safetensors"]
+        base, its_scale, _ = loaded[BASE]
         check_teacher(teacher, base, its_scale, student, scale)
     model = load_decoder(decoder)
     for name, path in sources.items():
         check_decodable(path, loaded[name][0], model.mel)
     if griffin_lim is not None:
         model.config = replace(model.config, griffin_lim=griffin_lim)
+    if teacher is None and (folder / BASE).exists():
+        text = f"{folder / BASE} is there already; give it as --teacher if the generator was "
+        advice = "distilled from it, or give --out another folder"
+        raise SegueError(Code.BAD_REQUEST, f"{text}{advice}")
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "manifest.json").unlink(missing_ok=True)  # until all is well there is no model
     (folder / PREVIEW).unlink(missing_ok=True)  # it may be of other weights

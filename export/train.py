@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from segue.export import ranks
 from segue.export.augment import Augment
@@ -143,7 +143,8 @@ def train(
     """Train (or go on training) the base model in `folder`; returns its weights file.
 
     `start`: weights to begin with instead of random ones. Their sizes and their mel statistics
-    are kept, and tags they do not know are added.
+    are kept, and tags they do not know are added. Of a run that goes on, statistics and tags are
+    those it began with. Raises SegueError when the tags are others now.
     """
     device = device_of(device_name)
     windows = Windows(data, "train", config.network.frames)
@@ -151,7 +152,10 @@ def train(
     model, notes = beginning(start, config, windows)
     model = model.to(device)
     schedule = RectifiedFlow()
-    learner = Learner(folder, model, model.blocks, config)
+    mels = nn.ParameterDict({"mean": windows.scale.mean, "std": windows.scale.std})
+    origin = {"list of tags": ", ".join(model.config.tags)}
+    learner = Learner(folder, model, model.blocks, config, {"mels": mels}, origin)
+    windows.scale = MelScale(mels["mean"].detach(), mels["std"].detach())  # as the run began
 
     def loss() -> Tensor:
         g = learner.generator

@@ -59,7 +59,10 @@ class AudioWindows:
         self.mel = mel
 
     def draw(self, n: int, frames: int, generator: torch.Generator) -> Tensor:
-        """(n, 2, frames * hop) stereo at the mel's sample rate."""
+        """(n, 2, frames * hop) stereo at the mel's sample rate.
+
+        Raises SegueError when a file can't be read any more.
+        """
         tracks = torch.multinomial(self.chances, n, replacement=True, generator=generator)
         starts = torch.rand(n, generator=generator).tolist()
         samples = frames * self.mel.hop
@@ -68,11 +71,15 @@ class AudioWindows:
         )
 
     def _read(self, row: Packed, position: float, samples: int) -> Tensor:
-        with soundfile.SoundFile(row.source) as file:
-            ratio = file.samplerate / self.mel.sample_rate
-            need = int(np.ceil(samples * ratio)) + 64
-            file.seek(int(position * max(0, file.frames - need)))
-            audio = file.read(need, dtype="float32", always_2d=True)
+        try:
+            with soundfile.SoundFile(row.source) as file:
+                ratio = file.samplerate / self.mel.sample_rate
+                need = int(np.ceil(samples * ratio)) + 64
+                file.seek(int(position * max(0, file.frames - need)))
+                audio = file.read(need, dtype="float32", always_2d=True)
+        except (OSError, RuntimeError) as error:  # LibsndfileError is a RuntimeError
+            text = f"can't read {row.source}: {error}; run `segue data` again"
+            raise SegueError(Code.NOT_AUDIO, text) from error
         if ratio != 1:
             audio = soxr.resample(audio, ratio, 1)
         stereo = np.zeros((2, samples), np.float32)

@@ -115,6 +115,19 @@ def test_packing_resumes(tmp_path: Path) -> None:
     assert mel.stat().st_mtime > 3
 
 
+@pytest.mark.skipif(os.name == "nt", reason="Windows does not tell when a file was moved")
+def test_an_older_file_moved_in_its_place_is_read(tmp_path: Path) -> None:
+    """It keeps its own, older date; nothing else tells that the track is another."""
+    path, out = write_track(tmp_path / "a.wav", 3.5), tmp_path / "out"
+    pack_all([source(path)], out)
+    write_track(tmp_path / "older.wav", 4.5)
+    os.utime(tmp_path / "older.wav", (1, 1))
+    (tmp_path / "older.wav").replace(path)
+    (row,) = pack_all([source(path)], out)
+    assert isinstance(row, Packed)
+    assert row.frames == 198450 // MEL.hop
+
+
 def test_nothing_to_learn_from_is_an_error(tmp_path: Path) -> None:
     """No audio, or none that is fit: a sentence, and no index that pretends otherwise."""
     with pytest.raises(SegueError, match="no audio in"):

@@ -70,6 +70,18 @@ def test_lost_companion_is_refused(tmp_path: Path) -> None:
         toy_learner(tmp_path)
 
 
+def test_a_finished_run_says_that_nothing_is_left(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """And what to give; also when it is asked for fewer steps than it has had."""
+    toy_run(toy_learner(tmp_path))
+    for steps in (8, 5):
+        capsys.readouterr()
+        toy_run(toy_learner(tmp_path, Pace(steps=steps, batch=4, rate=0.01, ema_rate=0.9)))
+        said = f"{tmp_path} has had 8 steps, and nothing is left to do; give more --steps, or --out"
+        assert capsys.readouterr().out == f"{said} another folder to begin anew\n"
+
+
 def test_killed_run_ends_with_the_same_tables_and_snapshots(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -6,7 +6,9 @@ import math
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from shutil import copytree
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -19,6 +21,7 @@ from segue.export import train as training
 from segue.export.curve import Curve
 from segue.export.dataset import read_scale
 from segue.export.distill import DistillConfig, distill
+from segue.export.packed import read_index, write_index
 from segue.export.sharpen import SharpenConfig, sharpen
 from segue.export.train import TrainConfig, draw_levels, train
 from segue.export.train_decoder import DecoderTraining
@@ -254,6 +257,31 @@ def test_checkpoint_of_another_model_is_refused(data: Path, tmp_path: Path) -> N
         train(data, tmp_path / "a", TrainConfig(steps=1, batch=1, network=wide), "cpu")
 
 
+def test_a_run_keeps_its_mels_when_the_music_changes(data: Path, tmp_path: Path) -> None:
+    """Its weights are used to the statistics it began with."""
+    path = train(data, tmp_path / "base", replace(RECIPE, steps=1), "cpu")
+    _, first = load_generator(path)
+    more = copytree(data, tmp_path / "more")
+    np.save(more / "scale.npy", np.load(data / "scale.npy") * 2)
+    for steps in (1, 2):
+        _, scale = load_generator(train(more, path.parent, replace(RECIPE, steps=steps), "cpu"))
+        assert torch.equal(scale.mean, first.mean)
+        assert torch.equal(scale.std, first.std)
+
+
+def test_a_run_whose_tags_changed_is_refused(data: Path, tmp_path: Path) -> None:
+    """As many of other names would fit the weights, and each would mean another's."""
+    tagged, recipe = copytree(data, tmp_path / "tagged"), replace(RECIPE, steps=1)
+    rows = read_index(data)
+    write_index([replace(row, tags=("calm", "house")) for row in rows], tagged)
+    path = train(tagged, tmp_path / "base", recipe, "cpu")
+    before = path.read_bytes()
+    write_index([replace(row, tags=("acid", "calm")) for row in rows], tagged)
+    with pytest.raises(SegueError, match=r"another list of tags; .* give --out another folder"):
+        train(tagged, path.parent, recipe, "cpu")
+    assert path.read_bytes() == before
+
+
 def test_missing_audio_is_said_before_training(data: Path, tmp_path: Path) -> None:
     """The decoder reads the sources themselves; one that is gone is named at once."""
     moved = write_data(tmp_path / "moved")
@@ -261,6 +289,21 @@ def test_missing_audio_is_said_before_training(data: Path, tmp_path: Path) -> No
     with pytest.raises(SegueError, match=r"a\.wav is gone") as caught:
         train_decoder.train_decoder(moved, tmp_path / "out", DecoderTraining(), "cpu")
     assert caught.value.code == Code.MISSING_FILE
+
+
+@pytest.mark.parametrize("content", [None, b"RIFF"])
+def test_audio_that_goes_while_the_decoder_learns_is_named(
+    tmp_path: Path, content: bytes | None
+) -> None:
+    """A loop moved or saved anew during a long training: one sentence that says what to do."""
+    moved = write_data(tmp_path / "moved")
+    windows = train_decoder.AudioWindows(moved, "train", MelConfig())
+    for name in ("a.wav", "b.wav"):
+        (moved / name).unlink()
+        if content is not None:
+            (moved / name).write_bytes(content)
+    with pytest.raises(SegueError, match=r"can't read .*\.wav: .*; run `segue data` again"):
+        windows.draw(1, 64, torch.Generator())
 
 
 @pytest.mark.parametrize(
@@ -410,6 +453,43 @@ def test_both_methods_are_distilled(data: Path, teacher: Path, tmp_path: Path) -
         assert load_generator(path)[0].config == replace(NETWORK, guided=True)
     with pytest.raises(SegueError, match="no method 'lcm'; there are: ctm, cm"):
         DistillConfig(method="lcm")
+
+
+def test_a_distillation_of_another_teacher_or_method_is_refused(
+    data: Path, teacher: Path, tmp_path: Path
+) -> None:
+    """Its student would be passed off as one of those; the weights that are there stay."""
+    recipe = DistillConfig(method="cm", steps=1, batch=1)
+    path = distill(data, teacher, tmp_path / "cm", recipe, "cpu")
+    other = train(data, tmp_path / "other", replace(RECIPE, seed=1), "cpu")
+    before = path.read_bytes()
+    for asked, method, wrong in ((other, "cm", "teacher"), (teacher, "ctm", "method")):
+        with pytest.raises(SegueError, match=f"of a run with another {wrong}; .*give --out"):
+            distill(data, asked, path.parent, replace(recipe, method=method), "cpu")
+    assert path.read_bytes() == before
+    said_anew = tmp_path / "base.safetensors"
+    save_generator(said_anew, *load_generator(teacher), {"data": "measured again"})
+    distill(data, said_anew, path.parent, recipe, "cpu")
+    assert load_generator(path)[0].config.guided
+
+
+def test_a_sharpening_of_other_models_or_another_amount_is_refused(
+    data: Path, tagged: tuple[Path, Path], tmp_path: Path
+) -> None:
+    """Trying amounts in one folder would give the first one's weights each time."""
+    recipe, (base, weaker) = SharpenConfig(steps=1, batch=1), tagged
+    path = sharpen(data, base, weaker, tmp_path / "sharp", recipe, "cpu")
+    before = path.read_bytes()
+    for pair, amount, wrong in (
+        ((base, weaker), 3.0, "amount"),
+        ((base, base), 2.0, "weaker model"),
+        ((weaker, weaker), 2.0, "base model"),
+    ):
+        with pytest.raises(SegueError, match=f"of a run with another {wrong}; .*give --out"):
+            sharpen(data, *pair, path.parent, replace(recipe, amount=amount), "cpu")
+    with pytest.raises(SegueError, match="of a run with another "):
+        train(data, path.parent, RECIPE, "cpu")
+    assert path.read_bytes() == before
 
 
 def test_distillation_can_start_from_another_student(

@@ -161,6 +161,21 @@ def test_a_sharpened_model_ships_with_the_student(weights: Path, quick_export: N
     assert read_notes(weights / "mine" / "base.safetensors") == read_notes(sharp)
 
 
+def test_a_former_exports_base_is_not_shipped_unasked(weights: Path, quick_export: None) -> None:
+    """It would polish what another student makes; given as --teacher it is checked, and stays."""
+    out, base = weights / "mine", weights / "base.safetensors"
+    save_generator(base, random_network(1, replace(STUDENT, guided=False)), SCALE, {})
+    assert export(weights, out, "--teacher", str(base))[0] == 0
+    before = {path.name: path.read_bytes() for path in out.iterdir()}
+    save_generator(weights / "generator.safetensors", random_network(2), SCALE, {})
+    code, _, said = export(weights, out)
+    assert (code, said.count("\n")) == (1, 1)
+    assert f"{out / 'base.safetensors'} is there already; give it as --teacher" in said
+    assert {path.name: path.read_bytes() for path in out.iterdir()} == before
+    assert export(weights, out, "--teacher", str(out / "base.safetensors"))[0] == 0
+    assert check_manifest(out)
+
+
 def test_manifest_tells_the_truth_about_the_decoder(tiny_model: Path) -> None:
     """Names, types, shapes and opset are those in the ONNX file."""
     import onnx
@@ -256,6 +271,16 @@ def test_a_file_in_the_way_is_one_sentence(tmp_path: Path, monkeypatch: pytest.M
     code, _, said = invoke("data", ".", "--out", "out")
     assert (code, said.count("\n")) == (1, 1)
     assert "a file lies where a folder has to be, so name another" in said
+
+
+def test_measuring_without_held_out_music(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Packing a few loops again would hold out no more of them: it takes more."""
+    monkeypatch.chdir(tmp_path)
+    write_track(tmp_path / "loop.wav", 6.5)
+    assert invoke("data", ".")[0] == 0
+    code, _, said = invoke("evaluate", "model", "--only-examples", "--examples", "2")
+    assert (code, said.count("\n")) == (1, 1)
+    assert "add more: about one in twenty is held out; then run `segue data` again" in said
 
 
 @pytest.mark.parametrize("what", ["model", "controls"])

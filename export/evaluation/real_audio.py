@@ -65,7 +65,8 @@ def tracks(data: Path, split: str, frames: int, mel: MelConfig) -> list[list[Str
     ]
     if not cut:
         text = f"{data} names no {split} audio of {seconds:.1f} s that is still there"
-        raise SegueError(Code.MISSING_FILE, f"{text}; run `segue data` again")
+        more = "longer ones" if split == "train" else "more: about one in twenty is held out"
+        raise SegueError(Code.MISSING_FILE, f"{text}; add {more}; then run `segue data` again")
     return cut
 
 

@@ -177,6 +177,12 @@ def _filled(model: M, tensors: Mapping[str, Tensor]) -> M:
     return model
 
 
+def digest(model: nn.Module) -> str:
+    """Hex digest of a network's weights, whatever a file says of them."""
+    tensors = model.state_dict().values()
+    return hashlib.sha256(b"".join(x.cpu().numpy().tobytes() for x in tensors)).hexdigest()
+
+
 def sha256(path: Path) -> str:
     """Hex digest of a file."""
     with path.open("rb") as file:
