@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -64,8 +65,8 @@ def pack(
 ) -> Iterator[Packed | Skipped]:
     """Compute what is missing and write index and statistics, yielding each piece as it is done.
 
-    A file that can't be read is skipped. Raises SegueError when none is left to train on, or
-    when the folder holds another mel.
+    A file that can't be read is skipped; none is held out where nothing else would be left.
+    Raises SegueError when none is left to train on, or when the folder holds another mel.
     """
     (folder / "mels").mkdir(parents=True, exist_ok=True)
     claim(folder, config)
@@ -77,6 +78,8 @@ def pack(
             continue
         rows += done
         yield from done
+    if not any(row.split == "train" for row in rows):  # of a few files all may be held out
+        rows = [replace(row, split="train") for row in rows]
     _save(folder / "scale.npy", _statistics(rows, folder, config))
     write_text(folder / "manifest.json", json.dumps(manifest(rows, config), indent=1) + "\n")
     write_index(rows, folder)

@@ -140,6 +140,13 @@ def test_nothing_to_learn_from_is_an_error(tmp_path: Path) -> None:
     assert caught.value.code == Code.MISSING_FILE
 
 
+def test_what_would_be_held_out_alone_is_learned_from(tmp_path: Path) -> None:
+    """A folder of one file, say."""
+    path, out = write_track(tmp_path / "a.wav", 3.5), tmp_path / "out"
+    pack_all([replace(source(path), split="heldout")], out)
+    assert [row.split for row in read_index(out)] == ["train"]
+
+
 def test_a_track_is_in_one_split(tmp_path: Path) -> None:
     """About one track in twenty is held out, the same ones however the folder is reached."""
     for i in range(400):
