@@ -130,7 +130,7 @@ def test_what_was_found_is_polished(
         enough=math.inf,  # met: led nowhere
         losses=lambda made, device: lambda mel: mel.sum(dim=(1, 2)),
     )
-    made.window(canvas, 0, (term,) * terms, lambda: False)
+    made.window(canvas, 0, (term,) * terms, lambda share: False)
     assert asked == pytest.approx(grid(SCHEDULE, 20)[20 - levels : 20].float().tolist())
     assert bool((canvas.mel[..., 90:] == -9).all()) is (levels > 0)
 
@@ -158,7 +158,7 @@ def test_polish_is_led_to_what_is_asked() -> None:
     made.scale = MelScale(torch.full((256,), -9.0), torch.ones(256))
     made.base = lambda x_t, t: torch.full_like(x_t, 0.3)
     canvas = empty_canvas()
-    made.window(canvas, 0, (sounding(-8.8),), lambda: False)
+    made.window(canvas, 0, (sounding(-8.8),), lambda share: False)
     torch.testing.assert_close(canvas.mel, torch.full((2, 256, 512), 0.2))
 
 
@@ -202,7 +202,7 @@ def test_a_level_is_set_in_the_end(place: Place | None, curves: int, polished: b
         level = -36 + nepers * 2 * intensity.DB_PER_NEPER
         terms = (level_term(level, 300),) * curves
         assert (Asked(made, canvas, 0, terms).fitting_polish > 0) is polished
-        made.window(canvas, 0, terms, lambda: False)
+        made.window(canvas, 0, terms, lambda share: False)
         found.append(canvas.mel)
     change = found[1] - found[0]
     expected = torch.zeros_like(change)
@@ -232,7 +232,7 @@ def test_what_is_led_gets_no_louder_either() -> None:
     made.base = lambda x_t, t: torch.zeros_like(x_t)
     canvas = empty_canvas()
     found = intensity.level(made.scale.restore(canvas.mel), made.mel)
-    made.window(canvas, 0, (sounding(0.0),), lambda: False)
+    made.window(canvas, 0, (sounding(0.0),), lambda share: False)
     levels = intensity.level(made.scale.restore(canvas.mel), made.mel)
     torch.testing.assert_close(levels, found + 3, atol=0.01, rtol=0)
 
@@ -254,7 +254,7 @@ def test_no_clip_is_loud_by_itself(place: Place | None, said: float, level: floa
     made.denoiser = made.search = lambda x_t, t: x_t * 0 + said
     made.base = lambda x_t, t: torch.full_like(x_t, said)
     canvas = empty_canvas()
-    made.window(canvas, 0, (sounding(said),), lambda: False)
+    made.window(canvas, 0, (sounding(said),), lambda share: False)
     assert made.heard is not None
     for mel in (canvas.mel, made.heard()):
         if level is None:
@@ -270,7 +270,7 @@ def test_polish_gets_no_louder_than_what_was_found() -> None:
         made, canvas = painting(Settings(iterations=1, polish=polish))
         made.scale = MelScale(torch.zeros(256), torch.full((256,), 2.0))
         made.base = lambda x_t, t: torch.full_like(x_t, 3.0)
-        made.window(canvas, 0, (), lambda: False)
+        made.window(canvas, 0, (), lambda share: False)
         levels.append(
             float(intensity.level(made.scale.restore(canvas.mel), made.mel)[0, 129:].mean())
         )
@@ -282,7 +282,7 @@ def test_polish_can_be_stopped() -> None:
     made, canvas = painting(Settings(iterations=2, polish=3))
     made.base = made.denoiser
     told: list[int] = []
-    made.window(canvas, 0, (), lambda: False, lambda step: told.append(step.iteration))
+    made.window(canvas, 0, (), lambda share: False, lambda step: told.append(step.iteration))
     assert told == [0, 1, 1, 1, 1]
 
 
@@ -351,5 +351,5 @@ def test_adam_moves_what_fits_the_controls(
         enough=0.0,
         losses=lambda made, device: lambda mel: mel.sum(dim=(1, 2)),
     )
-    made.window(canvas, 0, (term,), lambda: False)
+    made.window(canvas, 0, (term,), lambda share: False)
     assert told == [(rate, in_waves)]

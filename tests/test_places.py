@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -278,6 +279,25 @@ def test_a_time_limit_returns_the_best_so_far(engine: Engine, tmp_path: Path) ->
     result, clip = make(engine, tmp_path, RISE, new_seconds=2.0, **more)
     assert len(clip) == 2 * RATE
     assert result.taken_seconds < 20
+
+
+def test_a_time_limit_is_shared_by_both_searches_of_a_variation(
+    engine: Engine, tmp_path: Path, source: dict[str, Any]
+) -> None:
+    """The one for its noise and the one for what is asked of the varied: half each."""
+    seconds: list[float] = []  # an iteration takes one
+    controls = [{"kind": "vary"}, RISE]
+    settings = {"iterations": 100, "within_seconds": 20.0}
+    fields = {"id": "a", "seed": 1, "controls": controls, "settings": settings, "region": source}
+
+    def listen(progress: Progress) -> None:
+        if progress.stage == "optimizing":
+            seconds.append(progress.fraction)
+
+    timed = replace(engine, clock=lambda: float(len(seconds)))
+    timed.run(Request.model_validate(fields), tmp_path / "out.wav", listen)
+    iterations = [round(fraction / 0.9 * 200) for fraction in seconds]
+    assert iterations == [1, 2, 3, 4, 5, 101, 102, 103, 104, 105]
 
 
 @pytest.mark.parametrize("surrogate", ["one", "adaptive", "full"])
