@@ -172,10 +172,11 @@ def test_what_is_known_is_led_with_it() -> None:
     assert torch.equal(Asked(made, canvas, 0, ()).led(x_0), x_0)
 
 
-def level_term(level: float, until: int | None = None) -> Term:
-    """A level in dB, as far as frame `until` of the gap."""
+def level_term(level: float, until: int | None = None, since: int = 0) -> Term:
+    """A level in dB, from frame `since` of the gap on, as far as `until`."""
     curve = torch.full((512,), level)
     curve[until:] = math.nan if until is not None else level
+    curve[:since] = math.nan
     return Term(
         kind="intensity",
         weight=1.0,
@@ -209,6 +210,23 @@ def test_a_level_is_set_in_the_end(place: Place | None, curves: int, polished: b
     expected[..., 86:386] = 1.0 if curves == 1 else 0.0
     torch.testing.assert_close(change, expected, atol=1e-5, rtol=0)
     assert bool((found[0][..., 386:] == 0).all()) is polished
+
+
+@pytest.mark.parametrize("place", [Outpaint(), Vary()])
+def test_each_of_two_curves_is_set_where_it_is_the_only_one(place: Place) -> None:
+    """One after the other, or where the second begins before the first has ended."""
+    made, canvas = painting(Settings(iterations=1, polish=0))
+    made.scale = MelScale(torch.full((256,), -6.0), torch.ones(256))
+    made.place = place
+    x_0 = torch.zeros(2, 256, 512)
+    one, two = level_term(-30.0, 200), level_term(-40.0, since=150)
+    first, second = (Asked(made, canvas, 0, (term,)).levelled(x_0) for term in (one, two))
+    both = Asked(made, canvas, 0, (one, two)).levelled(x_0)
+    ends = (slice(86 + 0, 86 + 150), slice(86 + 200, 512))
+    assert torch.equal(both[..., ends[0]], first[..., ends[0]])
+    assert torch.equal(both[..., ends[1]], second[..., ends[1]])
+    assert bool((both[..., 86 + 150 : 86 + 200] == 0).all())
+    assert not torch.equal(both[..., 86:], x_0[..., 86:])
 
 
 @pytest.mark.parametrize(("known", "most"), [(None, -12.0), (-9.0, -12.0), (0.0, 3.0)])
