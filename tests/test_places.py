@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,9 @@ import numpy as np
 import pytest
 import soundfile
 
-from segue.presets.vocabulary import Progress, Request, Result, SegueError
+from segue.presets.vocabulary import Code, Progress, Request, Result, SegueError
+from segue.server.audio_file import Waveform
+from segue.server.clip_files import write_all
 from segue.server.engine import Engine
 
 RATE = 44100
@@ -271,6 +274,32 @@ def test_a_slot_goes_on_from_a_job_that_was_stopped(engine: Engine, tmp_path: Pa
     assert [a.equal(b) for a, b in zip(before, after, strict=True)] == [False, False]
     third, _ = make(engine, tmp_path, RISE, **more)
     assert third.loss_first < losses[0]
+
+
+def test_a_folder_that_was_removed_meanwhile_is_made_again(
+    engine: Engine, tmp_path: Path, source: dict[str, Any]
+) -> None:
+    """Such as that of the results, by somebody who tidies up: what was made is not lost."""
+    fields = {"id": "a", "seed": 1, "new_seconds": 1.0, "region": source}
+    asked = Request.model_validate(fields | {"settings": {"iterations": 2}})
+    results = tmp_path / "results"
+    results.mkdir()
+
+    def tidy(progress: Progress) -> None:
+        shutil.rmtree(results, ignore_errors=True)
+
+    result = engine.run(asked, results / "a.wav", tidy)
+    assert [path.name for path in results.iterdir()] == ["a.wav"]
+    assert soundfile.info(result.path).frames == result.length_samples
+
+
+def test_a_folder_that_cannot_be_made_is_said(tmp_path: Path) -> None:
+    """Where a file has its name."""
+    (tmp_path / "results").write_text("no folder")
+    wave = Waveform(MUSIC, RATE, "PCM_16")
+    with pytest.raises(SegueError, match=r"can't write .*results") as caught:
+        write_all({tmp_path / "results" / "a.wav": wave})
+    assert caught.value.code is Code.DISK
 
 
 def test_a_time_limit_returns_the_best_so_far(engine: Engine, tmp_path: Path) -> None:
