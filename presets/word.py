@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 MAX_REGION_SECONDS = 600.0
+MAX_START_SECONDS = 1e9
 MAX_PATH_CHARACTERS = 4096
 
 Id = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
@@ -24,7 +25,7 @@ class Region(Word):
     """A stretch of an audio file: from `start_seconds` for `length_seconds`."""
 
     path: FilePath
-    start_seconds: float = Field(ge=0)
+    start_seconds: float = Field(ge=0, le=MAX_START_SECONDS)
     length_seconds: float = Field(gt=0, le=MAX_REGION_SECONDS)
 
 

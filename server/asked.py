@@ -125,24 +125,31 @@ class Asked:
         return most + self._canvas.part(free, self._start, self.target.shape[-1])
 
     def levelled(self, x_0: Tensor) -> Tensor:
-        """The window nowhere louder than `most_db`, and as loud as its one curve asks, by a gain
-        as slow as the curve; of two the search's compromise stays.
+        """The window nowhere louder than `most_db`, and as loud as its curve asks, by a gain as
+        slow as the curve; where two ask, the search's compromise stays.
 
         Out of nothing and without a curve it is, as a whole, no louder than `NO_REGION_DB`.
         """
         scale, mel = self._painter.scale, self._painter.mel
         x_0 = no_louder(x_0, scale, mel, self.most_db)(x_0)
-        if len(self._curves) > 1 or (self._painter.place and not self._curves):
+        if self._painter.place and not self._curves:
             return x_0
         drawn = self._draw(x_0)
         made = scale.restore(drawn[..., self._made])
         whole = drawn.new_zeros(drawn.shape[0], 1, drawn.shape[-1])
         if self._curves:
-            whole[:, 0, self._made] = intensity.gain(made, self._curves[0], mel)
+            whole[:, 0, self._made] = intensity.gain(made, self._agreed, mel)
         else:
             whole[:, 0, self._made] = intensity.limiting_gain(made, NO_REGION_DB, mel)
         gain = self._canvas.part(whole, self._start, x_0.shape[-1])
         return x_0 + gain / scale.std[:, None]
+
+    @property
+    def _agreed(self) -> Tensor:
+        """The level that one curve alone asks of the frames made: (frames,), NaN elsewhere."""
+        curves = torch.stack(self._curves)
+        alone = (~curves.isnan()).sum(dim=0) == 1
+        return curves.nansum(dim=0).where(alone, math.nan)
 
     def loss(self, x_0: Tensor) -> Tensor:
         """The weighted sum over all controls, of what is then the last clip heard: (batch,)."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -102,7 +103,8 @@ def write_wav(path: Path, wave: Waveform) -> None:
     except (OSError, soundfile.LibsndfileError) as error:
         raise SegueError(Code.DISK, f"can't write {path}: {error}") from error
     finally:
-        partial.unlink(missing_ok=True)
+        with suppress(OSError):  # which would hide what was wrong
+            partial.unlink(missing_ok=True)
 
 
 def _stored(wave: Waveform) -> np.ndarray:

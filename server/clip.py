@@ -60,7 +60,7 @@ class Clip:
 
     def samples(self, first: int, last: int) -> np.ndarray:
         """Samples `first` to `last` (n, channels), from the start again behind the end."""
-        return self.wave.samples.take(range(first, last), axis=0, mode="wrap")
+        return self.wave.samples.take(np.arange(first, last), axis=0, mode="wrap")
 
 
 def lay_out(request: Request, region: Waveform | None) -> Clip:
@@ -113,8 +113,9 @@ def _new_samples(request: Request, wave: Waveform) -> int:
             text = f"{request.new_bars:g} bars are {samples / rate:.1f} s, more than the"
             text = f"{text} {MAX_NEW_SECONDS:g} s at a time: ask for fewer"
             raise SegueError(Code.BAD_REQUEST, text)
-        return samples
-    return max(1, round(length * wave.sample_rate))
+    else:
+        samples = round(length * wave.sample_rate)
+    return max(1, samples)
 
 
 def _beside(region: Waveform, before: int, behind: int) -> Clip:
@@ -138,13 +139,14 @@ def _loop(region: Waveform, new: int) -> Clip:
 def _inpaint(inpaint: Inpaint, region: Waveform, tempo: TempoMap | None) -> Clip:
     """The region with its gaps emptied, known music beside every one of them."""
     rate, end = region.sample_rate, len(region.samples)
-    spans = [(round(a * rate), round(b * rate)) for a, b in _spans(inpaint, end / rate, tempo)]
+    edges = [(round(a * rate), round(b * rate)) for a, b in _spans(inpaint, end / rate, tempo)]
+    spans = [(start, max(start + 1, stop)) for start, stop in edges]
     for _, stop in spans:
         if stop > end:
             text = f"a gap ends at {stop / rate:.3f} s but the region at {end / rate:.3f} s"
             raise SegueError(Code.BAD_REQUEST, f"{text}: make it shorter")
-    edges = [0, *(edge for span in spans for edge in span), end]
-    beside = [b - a for a, b in list(pairwise(edges))[::2]]
+    around = [0, *(edge for span in spans for edge in span), end]
+    beside = [b - a for a, b in list(pairwise(around))[::2]]
     if min(beside) < MIN_BESIDE_SECONDS * rate:
         text = f"each gap needs {MIN_BESIDE_SECONDS:g} s of music on both sides"
         raise SegueError(Code.BAD_REQUEST, f"{text}: select more, or outpaint")

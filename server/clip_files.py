@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -25,10 +26,15 @@ def overlay_path(clip: Path) -> Path:
 
 
 def write_all(waves: dict[Path, Waveform]) -> None:
-    """All files or none. Raises SegueError(DISK)."""
+    """All files or none, in a folder that is made again where it was removed meanwhile.
+
+    Raises SegueError(DISK).
+    """
     written: list[Path] = []
     try:
         for path, wave in waves.items():
+            with suppress(OSError):  # of which the file's own error tells
+                path.parent.mkdir(parents=True, exist_ok=True)
             write_wav(path, wave)
             written.append(path)
     except SegueError:

@@ -57,7 +57,7 @@ class Frames:
 def canvas_of(
     clip: Clip, gap: Gap, frames: Frames, mel: MelConfig, scale: MelScale, batch: int
 ) -> Canvas:
-    """The gap's canvas, its known frames analysed and the rest zero."""
+    """The gap's canvas, its known frames analysed and the rest silent until it is made."""
     log = _analysed(clip, gap, frames, mel)
     x_0 = scale.normalise(log.to(scale.mean.device))
     known = torch.zeros(x_0.shape[-1], dtype=torch.bool, device=x_0.device)
@@ -67,7 +67,7 @@ def canvas_of(
     if clip.reference:
         known[: frames.new] = True
     return Canvas(
-        mel=(x_0 * known).repeat(batch, 1, 1),
+        mel=x_0.repeat(batch, 1, 1),
         head=frames.head,
         new=frames.new,
         pinned=known,

@@ -22,6 +22,7 @@ from segue.server.ditto.schedule import Schedule, add_noise, even_grid, grid
 from segue.server.wanted import Term
 
 OnStep = Callable[[OptStep], None]
+Due = Callable[[float], bool]  # whether that share of a window's time, 0 to 1, is up
 LEARNING_RATE = {"waves": 0.03, "elements": 0.01}  # DITTO's is half the latter
 BASE_STEPS = 20  # of the base model, from noise to music
 SAME = 0.98  # cosine of two mels that nobody would call different
@@ -79,7 +80,7 @@ class Painter:
         canvas: Canvas,
         start: int,
         wanted: tuple[Term, ...],
-        due: Callable[[], bool],
+        due: Due,
         on_step: OnStep | None = None,
     ) -> Optimized:
         """Fill the canvas from frame `start` on; returns how the optimization went."""
@@ -100,12 +101,13 @@ class Painter:
                 on_step(told[0])
 
         twice = isinstance(self.place, Vary) and bool(wanted)
-        optimized = self._optimize(asked, first, due, _part(tell, 0, 1 + twice))
+        part = 1 / (1 + twice)
+        optimized = self._optimize(asked, first, lambda: due(part), _part(tell, 0, 1 + twice))
         x_T = optimized.x_T
         if isinstance(self.place, Vary):
             x_T = self._stirred(x_T, self.place.amount)
         if twice:
-            optimized = self._optimize(asked, x_T, due, _part(tell, 1, 2))
+            optimized = self._optimize(asked, x_T, lambda: due(1), _part(tell, 1, 2))
             x_T = optimized.x_T
         self.found[number] = x_T
         with torch.no_grad():

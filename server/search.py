@@ -15,7 +15,7 @@ from segue.server.ditto.clap import ClapBackend
 from segue.server.ditto.controls import intensity
 from segue.server.ditto.optimize import OptStep
 from segue.server.framing import Frames, canvas_of
-from segue.server.painter import Painter
+from segue.server.painter import Due, Painter
 from segue.server.render import Painted
 from segue.server.wanted import Scene, Term, terms
 
@@ -111,13 +111,14 @@ class Search:
         known = self.painter.scale.restore(canvas.mel[:1, :, canvas.pinned])
         return float(intensity.feature(known, self.painter.mel).mean())
 
-    def _due(self, window: int, windows: int) -> Callable[[], bool]:
-        """Whether a window's share of the time is up."""
+    def _due(self, window: int, windows: int) -> Due:
+        """Of the time from now until a window's share of all the time is up."""
         within = self.request.settings.within_seconds
         if within is None:
-            return lambda: False
-        until = self.started + within * OPTIMIZING_TIME * window / windows
-        return lambda: self.clock() >= until
+            return lambda share: False
+        begun = self.clock()
+        left = self.started + within * OPTIMIZING_TIME * window / windows - begun
+        return lambda share: self.clock() >= begun + share * left
 
     def _reporter(
         self, searched: list[Searched], task: Task, start: int, window: int, windows: int

@@ -48,6 +48,10 @@ BAD_BODIES: dict[str, tuple[bytes, str]] = {
     "negative seed": (body_with(seed=-1), "seed"),
     "unknown key": (body_with(colour="red"), "colour"),
     "zero length": (body_with(region=REGION | {"length_seconds": 0}), "region.length_seconds"),
+    "start beyond all files": (
+        body_with(region=REGION | {"start_seconds": 1.7e308}),
+        "region.start_seconds",
+    ),
     "relative path": (body_with(region=REGION | {"path": "take.wav"}), "give an absolute path"),
     "NUL in path": (body_with(region=REGION | {"path": "/a\0b"}), "region.path"),
     "long path": (body_with(region=REGION | {"path": "/" + "a" * 5000}), "region.path"),

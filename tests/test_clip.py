@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tracemalloc
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -91,6 +93,33 @@ def test_gaps_that_do_not_fit(start: float, length: float, said: str) -> None:
     """Beyond the region, or without music beside it."""
     with pytest.raises(SegueError, match=said):
         laid({"kind": "inpaint", "gaps": [{"start": start, "length": length}]})
+
+
+@pytest.mark.parametrize(
+    ("control", "more"),
+    [
+        *(
+            (place, {"new_bars": 1e-6, "tempo": {"changes": [{"at_seconds": 0, "bpm": 120}]}})
+            for place in ({"kind": "outpaint"}, {"kind": "outpaint", "side": "left"})
+        ),
+        ({"kind": "loop"}, {"new_seconds": 1e-6}),
+        ({"kind": "inpaint", "gaps": [{"start": 2.0, "length": 1e-6}]}, {}),
+    ],
+)
+def test_a_sample_is_the_least(control: dict[str, Any], more: dict[str, Any]) -> None:
+    """Of what rounds to none there would be no clip."""
+    clip = laid(control, **more)
+    assert [gap.stop - gap.start for gap in clip.gaps] == [1]
+
+
+def test_samples_are_taken_without_a_list_of_their_numbers() -> None:
+    """Ten minutes to vary would have taken a gigabyte more, and seconds."""
+    clip = Clip(wave=replace(REGION, samples=np.ones((100_000, 2))), gaps=())
+    tracemalloc.start()
+    taken = clip.samples(50_000, 150_000)
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert most < 2 * taken.nbytes
 
 
 def test_a_variation_is_one_gap_with_a_reference() -> None:

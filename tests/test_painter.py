@@ -130,7 +130,7 @@ def test_what_was_found_is_polished(
         enough=math.inf,  # met: led nowhere
         losses=lambda made, device: lambda mel: mel.sum(dim=(1, 2)),
     )
-    made.window(canvas, 0, (term,) * terms, lambda: False)
+    made.window(canvas, 0, (term,) * terms, lambda share: False)
     assert asked == pytest.approx(grid(SCHEDULE, 20)[20 - levels : 20].float().tolist())
     assert bool((canvas.mel[..., 90:] == -9).all()) is (levels > 0)
 
@@ -158,7 +158,7 @@ def test_polish_is_led_to_what_is_asked() -> None:
     made.scale = MelScale(torch.full((256,), -9.0), torch.ones(256))
     made.base = lambda x_t, t: torch.full_like(x_t, 0.3)
     canvas = empty_canvas()
-    made.window(canvas, 0, (sounding(-8.8),), lambda: False)
+    made.window(canvas, 0, (sounding(-8.8),), lambda share: False)
     torch.testing.assert_close(canvas.mel, torch.full((2, 256, 512), 0.2))
 
 
@@ -172,10 +172,11 @@ def test_what_is_known_is_led_with_it() -> None:
     assert torch.equal(Asked(made, canvas, 0, ()).led(x_0), x_0)
 
 
-def level_term(level: float, until: int | None = None) -> Term:
-    """A level in dB, as far as frame `until` of the gap."""
+def level_term(level: float, until: int | None = None, since: int = 0) -> Term:
+    """A level in dB, from frame `since` of the gap on, as far as `until`."""
     curve = torch.full((512,), level)
     curve[until:] = math.nan if until is not None else level
+    curve[:since] = math.nan
     return Term(
         kind="intensity",
         weight=1.0,
@@ -202,13 +203,30 @@ def test_a_level_is_set_in_the_end(place: Place | None, curves: int, polished: b
         level = -36 + nepers * 2 * intensity.DB_PER_NEPER
         terms = (level_term(level, 300),) * curves
         assert (Asked(made, canvas, 0, terms).fitting_polish > 0) is polished
-        made.window(canvas, 0, terms, lambda: False)
+        made.window(canvas, 0, terms, lambda share: False)
         found.append(canvas.mel)
     change = found[1] - found[0]
     expected = torch.zeros_like(change)
     expected[..., 86:386] = 1.0 if curves == 1 else 0.0
     torch.testing.assert_close(change, expected, atol=1e-5, rtol=0)
     assert bool((found[0][..., 386:] == 0).all()) is polished
+
+
+@pytest.mark.parametrize("place", [Outpaint(), Vary()])
+def test_each_of_two_curves_is_set_where_it_is_the_only_one(place: Place) -> None:
+    """One after the other, or where the second begins before the first has ended."""
+    made, canvas = painting(Settings(iterations=1, polish=0))
+    made.scale = MelScale(torch.full((256,), -6.0), torch.ones(256))
+    made.place = place
+    x_0 = torch.zeros(2, 256, 512)
+    one, two = level_term(-30.0, 200), level_term(-40.0, since=150)
+    first, second = (Asked(made, canvas, 0, (term,)).levelled(x_0) for term in (one, two))
+    both = Asked(made, canvas, 0, (one, two)).levelled(x_0)
+    ends = (slice(86 + 0, 86 + 150), slice(86 + 200, 512))
+    assert torch.equal(both[..., ends[0]], first[..., ends[0]])
+    assert torch.equal(both[..., ends[1]], second[..., ends[1]])
+    assert bool((both[..., 86 + 150 : 86 + 200] == 0).all())
+    assert not torch.equal(both[..., 86:], x_0[..., 86:])
 
 
 @pytest.mark.parametrize(("known", "most"), [(None, -12.0), (-9.0, -12.0), (0.0, 3.0)])
@@ -232,7 +250,7 @@ def test_what_is_led_gets_no_louder_either() -> None:
     made.base = lambda x_t, t: torch.zeros_like(x_t)
     canvas = empty_canvas()
     found = intensity.level(made.scale.restore(canvas.mel), made.mel)
-    made.window(canvas, 0, (sounding(0.0),), lambda: False)
+    made.window(canvas, 0, (sounding(0.0),), lambda share: False)
     levels = intensity.level(made.scale.restore(canvas.mel), made.mel)
     torch.testing.assert_close(levels, found + 3, atol=0.01, rtol=0)
 
@@ -254,7 +272,7 @@ def test_no_clip_is_loud_by_itself(place: Place | None, said: float, level: floa
     made.denoiser = made.search = lambda x_t, t: x_t * 0 + said
     made.base = lambda x_t, t: torch.full_like(x_t, said)
     canvas = empty_canvas()
-    made.window(canvas, 0, (sounding(said),), lambda: False)
+    made.window(canvas, 0, (sounding(said),), lambda share: False)
     assert made.heard is not None
     for mel in (canvas.mel, made.heard()):
         if level is None:
@@ -270,7 +288,7 @@ def test_polish_gets_no_louder_than_what_was_found() -> None:
         made, canvas = painting(Settings(iterations=1, polish=polish))
         made.scale = MelScale(torch.zeros(256), torch.full((256,), 2.0))
         made.base = lambda x_t, t: torch.full_like(x_t, 3.0)
-        made.window(canvas, 0, (), lambda: False)
+        made.window(canvas, 0, (), lambda share: False)
         levels.append(
             float(intensity.level(made.scale.restore(canvas.mel), made.mel)[0, 129:].mean())
         )
@@ -282,7 +300,7 @@ def test_polish_can_be_stopped() -> None:
     made, canvas = painting(Settings(iterations=2, polish=3))
     made.base = made.denoiser
     told: list[int] = []
-    made.window(canvas, 0, (), lambda: False, lambda step: told.append(step.iteration))
+    made.window(canvas, 0, (), lambda share: False, lambda step: told.append(step.iteration))
     assert told == [0, 1, 1, 1, 1]
 
 
@@ -351,5 +369,5 @@ def test_adam_moves_what_fits_the_controls(
         enough=0.0,
         losses=lambda made, device: lambda mel: mel.sum(dim=(1, 2)),
     )
-    made.window(canvas, 0, (term,), lambda: False)
+    made.window(canvas, 0, (term,), lambda share: False)
     assert told == [(rate, in_waves)]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +11,9 @@ import numpy as np
 import pytest
 import soundfile
 
-from segue.presets.vocabulary import Progress, Request, Result, SegueError
+from segue.presets.vocabulary import Code, Progress, Request, Result, SegueError
+from segue.server.audio_file import Waveform
+from segue.server.clip_files import write_all
 from segue.server.engine import Engine
 
 RATE = 44100
@@ -272,12 +276,57 @@ def test_a_slot_goes_on_from_a_job_that_was_stopped(engine: Engine, tmp_path: Pa
     assert third.loss_first < losses[0]
 
 
+def test_a_folder_that_was_removed_meanwhile_is_made_again(
+    engine: Engine, tmp_path: Path, source: dict[str, Any]
+) -> None:
+    """Such as that of the results, by somebody who tidies up: what was made is not lost."""
+    fields = {"id": "a", "seed": 1, "new_seconds": 1.0, "region": source}
+    asked = Request.model_validate(fields | {"settings": {"iterations": 2}})
+    results = tmp_path / "results"
+    results.mkdir()
+
+    def tidy(progress: Progress) -> None:
+        shutil.rmtree(results, ignore_errors=True)
+
+    result = engine.run(asked, results / "a.wav", tidy)
+    assert [path.name for path in results.iterdir()] == ["a.wav"]
+    assert soundfile.info(result.path).frames == result.length_samples
+
+
+def test_a_folder_that_cannot_be_made_is_said(tmp_path: Path) -> None:
+    """Where a file has its name."""
+    (tmp_path / "results").write_text("no folder")
+    wave = Waveform(MUSIC, RATE, "PCM_16")
+    with pytest.raises(SegueError, match=r"can't write .*results") as caught:
+        write_all({tmp_path / "results" / "a.wav": wave})
+    assert caught.value.code is Code.DISK
+
+
 def test_a_time_limit_returns_the_best_so_far(engine: Engine, tmp_path: Path) -> None:
     """However many iterations were asked for."""
     more = {"settings": {"iterations": 1000, "within_seconds": 0.01}}
     result, clip = make(engine, tmp_path, RISE, new_seconds=2.0, **more)
     assert len(clip) == 2 * RATE
     assert result.taken_seconds < 20
+
+
+def test_a_time_limit_is_shared_by_both_searches_of_a_variation(
+    engine: Engine, tmp_path: Path, source: dict[str, Any]
+) -> None:
+    """The one for its noise and the one for what is asked of the varied: half each."""
+    seconds: list[float] = []  # an iteration takes one
+    controls = [{"kind": "vary"}, RISE]
+    settings = {"iterations": 100, "within_seconds": 20.0}
+    fields = {"id": "a", "seed": 1, "controls": controls, "settings": settings, "region": source}
+
+    def listen(progress: Progress) -> None:
+        if progress.stage == "optimizing":
+            seconds.append(progress.fraction)
+
+    timed = replace(engine, clock=lambda: float(len(seconds)))
+    timed.run(Request.model_validate(fields), tmp_path / "out.wav", listen)
+    iterations = [round(fraction / 0.9 * 200) for fraction in seconds]
+    assert iterations == [1, 2, 3, 4, 5, 101, 102, 103, 104, 105]
 
 
 @pytest.mark.parametrize("surrogate", ["one", "adaptive", "full"])

@@ -12,6 +12,7 @@ import pytest
 import soundfile
 import torch
 
+from segue.presets.controls import Outpaint
 from segue.presets.vocabulary import Preview, Progress, Request, Settings
 from segue.server import preview
 from segue.server.audio_file import Waveform
@@ -146,6 +147,32 @@ def test_a_preview_is_the_clip_so_far(
     a, b = (soundfile.read(tmp_path / f"{name}.wav")[0] for name in "ab")
     assert np.array_equal(a, b)
     assert not list(tmp_path.glob("*preview*"))
+
+
+@pytest.mark.parametrize("side", ["right", "left"])
+def test_what_is_not_made_yet_is_silent(
+    engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, side: str
+) -> None:
+    """Of a clip of several windows, in every preview before the last window is begun."""
+    monkeypatch.setattr(preview, "EVERY_SECONDS", 0.0)
+    monkeypatch.setattr(preview, "MOST_TIME", 1.0)
+    source = write_music(tmp_path / "in.wav", RATE, 2, "PCM_16")
+    outward = slice(None) if side == "right" else slice(None, None, -1)
+    levels: list[list[float]] = []
+
+    def listen(progress: Progress) -> None:
+        if progress.stage == "optimizing":
+            assert progress.preview is not None
+            audio = soundfile.read(progress.preview.path)[0][outward]
+            levels.append([float(np.abs(audio[i * RATE :][:RATE]).max()) for i in (6, 8)])
+
+    place = Outpaint.model_validate({"side": side})
+    asked = wanted(source, previews=True).model_copy(update={"controls": (place,)})
+    engine.run(asked, tmp_path / "a.wav", listen)
+    made, behind = np.transpose(levels)
+    assert made.min() > 0.01
+    assert behind[:3].max() < 0.001
+    assert behind[3:].min() > 0.01
 
 
 def test_previews_are_decoded_roughly_where_the_model_has_it_in_torch(
