@@ -176,12 +176,14 @@ class Engine:
             stage=State.DECODING,
             preview=previews.latest,
         )
-        on_progress(decoding)
         best = torch.stack([gap.best for gap in searched]).mean(0)
         painted = [gap.made for gap in searched]
         mels = torch.cat([each.canvas.mel for each in painted], dim=-1)
         rows = best_that_differ(best, mels, request.settings.keep)
-        waves = [renderer.wave(painted, row) for row in rows]
+        waves = []
+        for row in rows:
+            on_progress(decoding)  # a stop is heard before each
+            waves.append(renderer.wave(painted, row))
         on_progress(decoding.model_copy(update={"fraction": DECODED_SHARE}))
         files = write_clips(request, clip, waves, out_path, start)
         traces = [trace for gap in searched for trace in gap.traces]

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import soundfile
+from torch import Tensor
 
 from segue.presets.vocabulary import Code, Progress, Request, SegueError, State
 from segue.server.ditto.mel import MelScale
@@ -189,6 +190,31 @@ def test_cancelling_leaves_nothing(engine: Engine, tmp_path: Path, stage: State)
     with pytest.raises(KeyboardInterrupt):
         engine.run(quick_request(source, 2.0, 2.0), tmp_path / "out.wav", stop)
     assert [p.name for p in tmp_path.iterdir()] == ["in.wav"]
+
+
+def test_a_stop_is_heard_between_the_clips_that_are_decoded(engine: Engine, tmp_path: Path) -> None:
+    """Of two that are kept the second is not decoded any more."""
+    heard: list[Progress] = []
+
+    def stop(progress: Progress) -> None:
+        heard.append(progress)
+        if [p.stage for p in heard[-2:]] == [State.DECODING] * 2:
+            raise KeyboardInterrupt
+
+    decoded: list[Tensor] = []
+
+    def decode(mel: Tensor) -> np.ndarray:
+        decoded.append(mel)
+        return engine.decode(mel)
+
+    source = write_music(tmp_path / "in.wav", 44100, 2, "PCM_16")
+    request = quick_request(source, 2.0, 2.0)
+    settings = request.settings.model_copy(update={"seeds": 2, "keep": 2})
+    with pytest.raises(KeyboardInterrupt):
+        replace(engine, decode=decode).run(
+            request.model_copy(update={"settings": settings}), tmp_path / "out.wav", stop
+        )
+    assert len(decoded) == 1
 
 
 def test_silence_is_continued_without_a_fault(engine: Engine, tmp_path: Path) -> None:
