@@ -64,7 +64,7 @@ def _span(region: Region, file: soundfile.SoundFile) -> tuple[int, int]:
         raise SegueError(Code.BAD_REGION, text)
     stop = min(stop, file.frames)
     if stop - start < MIN_REGION_SECONDS * rate:
-        text = f"the region is {(stop - start) / rate:.3f} s long; select at least 0.5 s"
+        text = f"the region is {(stop - start) / rate:g} s long; select at least 0.5 s"
         raise SegueError(Code.BAD_REGION, text)
     return start, stop - start
 
