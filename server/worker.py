@@ -102,8 +102,9 @@ class Worker:
         try:
             self._engine = self._load()
         except Exception as error:
-            log.exception("the model could not be loaded")
-            self.problem = error.text if isinstance(error, SegueError) else _foreign(error)
+            said = error.text if isinstance(error, SegueError) else None
+            self.problem = said or _foreign(error)
+            log.error("the model could not be loaded: %s", self.problem, exc_info=said is None)
             self.state = "failed"
         else:
             self._warm(self._engine)

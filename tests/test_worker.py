@@ -176,14 +176,18 @@ def test_answer_for_another_job(desk: Desk) -> None:
 
 
 @pytest.mark.parametrize(
-    ("error", "problem"),
+    ("error", "problem", "traced"),
     [
-        (SegueError(Code.NO_MODEL, "no model named x: run segue doctor"), "no model named x"),
-        (ImportError("no module named torch"), "ImportError: no module named torch"),
+        (SegueError(Code.NO_MODEL, "no model x: run segue doctor"), "no model x", False),
+        (ImportError("no module named torch"), "ImportError: no module named torch", True),
     ],
 )
-def test_load_that_fails(desk: Desk, error: Exception, problem: str) -> None:
-    """The worker says why, and each job fails with that sentence."""
+def test_load_that_fails(
+    desk: Desk, caplog: pytest.LogCaptureFixture, error: Exception, problem: str, traced: bool
+) -> None:
+    """The worker says why, without a traceback where the user can act on it, and so does each job
+    that then fails.
+    """
 
     def load() -> Engine:
         raise error
@@ -193,6 +197,9 @@ def test_load_that_fails(desk: Desk, error: Exception, problem: str) -> None:
     assert (worker.state, worker.device) == ("failed", "")
     assert worker.problem is not None
     assert problem in worker.problem
+    (logged,) = caplog.records
+    assert logged.getMessage() == f"the model could not be loaded: {worker.problem}"
+    assert bool(logged.exc_info) == traced
     desk.submit(make_request(), now=0.0)
     worker.run_once(now=1.0)
     event = desk.status("a").event

@@ -99,7 +99,7 @@ Seeds = Annotated[
 Keep = Annotated[
     int | None, _option(RUN, "Best ones to write.", min=1, max=MAX_SEEDS, show_default="1")
 ]
-Within = Annotated[str | None, _option(RUN, "Time to take, such as 4s; the best so far by then.")]
+Within = Annotated[str | None, _option(RUN, "About how long to take, such as 4s: the best so far.")]
 Out = Annotated[
     Path | None,
     _option(RUN, "The clip to write.", "--out", "-o", show_default="IN-segue.wav"),

@@ -93,7 +93,8 @@ BEGIN = Row(
     "`melody` (start, length, pitch), from the beginning of the new music; `gaps` (start, length) "
     "and `tempo` (seconds, bpm, beats a bar), from the region's start, which is `first_beat` beats "
     "into its bar. The unit is `seconds`, `beats`, `bars` or `share`, and always seconds for "
-    "`tempo`; the scale of levels `db`, `share` or `dbfs`. Another begin begins anew.",
+    "`tempo`; the scale of levels `db`, `share` or `dbfs`. A begin that says something else begins "
+    "anew; the same one again changes nothing.",
 )
 ADD = Row(
     Direction.TO_SEGUE,
@@ -113,15 +114,16 @@ SUBSCRIBE = Row(
     Direction.TO_SEGUE,
     "/segue/subscribe",
     (_PORT,),
-    "The sender, or that UDP port of its host, hears of every job, and that port whatever the "
-    "sender does, for 60 seconds after the sender's last message.",
+    "The sender hears of every job, until 60 seconds after its last message. With a port, that UDP "
+    "port of its host does so in its place, and also hears every answer that the sender gets.",
 )
 UNSUBSCRIBE = Row(Direction.TO_SEGUE, "/segue/unsubscribe", (_PORT,), "Ends that.")
 WELCOME = Row(
     Direction.TO_DAW,
     "/segue/hello",
     (Argument("version", "s"), Argument("device", "s")),
-    "The server's version and device; `loading` until the model is there.",
+    "The server's version and device; `loading` until the model is there, `failed` where it cannot "
+    "be had.",
 )
 ACCEPTED = Row(Direction.TO_DAW, "/segue/job/accepted", (_ID,), "The job is queued.")
 PROGRESS = Row(
