@@ -138,6 +138,8 @@ def test_nothing_to_learn_from_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(SegueError, match="segue data") as caught:
         read_index(tmp_path / "out")
     assert caught.value.code == Code.MISSING_FILE
+    with pytest.raises(SegueError, match="holds no training data; make it with `segue data"):
+        read_scale(tmp_path / "nothing")
 
 
 def test_what_would_be_held_out_alone_is_learned_from(tmp_path: Path) -> None:

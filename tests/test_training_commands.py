@@ -281,13 +281,3 @@ def test_measuring_without_held_out_music(tmp_path: Path, monkeypatch: pytest.Mo
     code, _, said = invoke("evaluate", "model", "--only-examples", "--examples", "2")
     assert (code, said.count("\n")) == (1, 1)
     assert "add more: about one in twenty is held out; then run `segue data` again" in said
-
-
-@pytest.mark.parametrize("what", ["model", "controls"])
-def test_measuring_on_no_data(what: str, tmp_path: Path) -> None:
-    """It says how to make them."""
-    code, _, said = invoke("evaluate", what, "--data", "nope", "--out", str(tmp_path))
-    assert (code, said) == (
-        1,
-        "segue: nope holds no training data; make it with `segue data MUSIC --out nope`\n",
-    )
