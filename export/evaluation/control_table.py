@@ -159,7 +159,9 @@ def draw_controls(table: Table, path: Path) -> None:
         halves = [0.0 if isinstance(row[6], str) else float(row[6]) for row in rows]
         colours = ["tab:blue" if row[1] == "ours" else "silver" for row in rows]
         bars = axes.bar(labels, means, yerr=halves, color=colours, capsize=4)
-        axes.bar_label(bars, fmt="%.3g", label_type="center", fontsize=8)
+        behind = {"facecolor": "white", "edgecolor": "none", "pad": 0.5}
+        axes.bar_label(bars, fmt="%.3g", padding=2, fontsize=8, bbox=behind)
+        axes.margins(y=0.12)
         if not isinstance(rows[0][7], str):
             axes.axhline(float(rows[0][7]), linestyle="--", color="tab:red", label="the paper's")
             axes.legend(fontsize=8)
