@@ -27,9 +27,11 @@ from segue.export.packed import check_mel
 from segue.export.train import held_out_measure, without_tags
 from segue.presets.vocabulary import MAX_GUIDANCE, Code, SegueError
 from segue.server.ditto.ctm import Denoiser, jump
+from segue.server.ditto.mel import MelScale
 from segue.server.ditto.network import conditioned, guided
 from segue.server.ditto.schedule import RectifiedFlow, Schedule, add_noise, grid
 from segue.server.ditto.weights import (
+    Generator,
     digest,
     load_generator,
     read_notes,
@@ -99,6 +101,14 @@ def consistency_loss(
     return ((made - goal) ** 2).mean(dim=(1, 2))
 
 
+def _load_teacher(path: Path) -> tuple[Generator, MelScale]:
+    teacher, scale = load_generator(path)
+    if teacher.config.guided:
+        text = f"{path} is distilled; give --teacher what `segue train` or `segue sharpen` wrote"
+        raise SegueError(Code.BAD_REQUEST, text)
+    return teacher, scale
+
+
 def distill(
     data: Path,
     teacher_path: Path,
@@ -115,10 +125,7 @@ def distill(
     teacher is a student itself, or when `folder` is of another teacher or method.
     """
     device = device_of(device_name)
-    teacher, scale = load_generator(teacher_path)
-    if teacher.config.guided:
-        text = f"{teacher_path} is distilled; give --teacher what `segue train` or `segue sharpen`"
-        raise SegueError(Code.BAD_REQUEST, f"{text} wrote")
+    teacher, scale = _load_teacher(teacher_path)
     if start is not None and not torch.equal(load_generator(start)[1].mean, scale.mean):
         text = f"{start} was trained on other mels than {teacher_path}: use one of its students"
         raise SegueError(Code.BAD_REQUEST, text)

@@ -77,10 +77,8 @@ def ship(
         check_decodable(path, loaded[name][0], model.mel)
     if griffin_lim is not None:
         model.config = replace(model.config, griffin_lim=griffin_lim)
-    if teacher is None and (folder / BASE).exists():
-        text = f"{folder / BASE} is there already; give it as --teacher if the generator was "
-        advice = "distilled from it, or give --out another folder"
-        raise SegueError(Code.BAD_REQUEST, f"{text}{advice}")
+    if teacher is None:
+        _check_no_base(folder)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "manifest.json").unlink(missing_ok=True)  # until all is well there is no model
     (folder / PREVIEW).unlink(missing_ok=True)  # it may be of other weights
@@ -103,6 +101,13 @@ def ship(
             raise SegueError(Code.NO_MODEL, f"{text}; another PyTorch or ONNX Runtime may agree")
     write_manifest(folder, **told)
     return differences
+
+
+def _check_no_base(folder: Path) -> None:
+    if (folder / BASE).exists():
+        text = f"{folder / BASE} is there already; give it as --teacher if the generator was "
+        advice = "distilled from it, or give --out another folder"
+        raise SegueError(Code.BAD_REQUEST, f"{text}{advice}")
 
 
 def parity(model: Decoder, path: Path, frames: int = PARITY_FRAMES, seed: int = 0) -> float:
