@@ -23,7 +23,7 @@ from torch import Tensor, nn
 
 from segue.export.arms import ARMS, Trunk
 from segue.export.dataset import Windows
-from segue.export.loop import optimizers, warmup_cosine
+from segue.export.loop import autocast, optimizers, warmup_cosine
 from segue.export.train import base_loss, draw_levels, held_out_error
 from segue.server.ditto.ctm import decode_multistep
 from segue.server.ditto.network import SegueSmall
@@ -81,7 +81,7 @@ class Arm:
         x_0 = windows.draw(recipe.batch, g, gain_db=recipe.gain_db)
         eps = torch.randn(x_0.shape, generator=g)
         t = draw_levels(recipe.batch, g, FLOW)
-        with torch.autocast("cpu", torch.bfloat16):
+        with autocast(torch.device("cpu")):
             base_loss(self.model, FLOW, x_0, eps, t).backward()
         nn.utils.clip_grad_norm_(self.model.parameters(), recipe.clip)
         thousandth = round(1000 * self.spent / recipe.cpu_seconds)

@@ -22,7 +22,7 @@ from torch import Tensor
 
 from segue.export.augment import Augment
 from segue.export.dataset import Windows, summary
-from segue.export.loop import Learner, Pace, autocast, device_of, learn, snapshot
+from segue.export.loop import Learner, Pace, autocast, device_of, in_the_loss, learn, snapshot
 from segue.export.packed import check_mel
 from segue.export.train import held_out_measure, without_tags
 from segue.presets.vocabulary import MAX_GUIDANCE, Code, SegueError
@@ -139,6 +139,9 @@ def distill(
     ts = grid(schedule, TEACHER_STEPS).float()
     origin = {"teacher": digest(teacher), "method": config.method}
     learner = Learner(folder, student, student.blocks, config, origin=origin)
+    fast, average, guide = (
+        in_the_loss(each, config.compiled) for each in (student, learner.ema, teacher)
+    )
 
     def loss() -> Tensor:
         g = learner.generator
@@ -150,9 +153,9 @@ def distill(
         t, u, s = (ts[j].to(device) for j in (i, i + 1, DRAW_TARGET[config.method](i, g)))
         x_t = add_noise(schedule, x_0.to(device), eps.to(device), t)
         networks = (
-            conditioned(student, tags, w),
-            conditioned(learner.ema, tags, w),
-            guided(teacher, tags, w),
+            conditioned(fast, tags, w),
+            conditioned(average, tags, w),
+            guided(guide, tags, w),
         )
         with autocast(device):
             return consistency_loss(*networks, schedule, x_t, t, u, s).mean()

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from segue.export.augment import Augment
 from segue.export.dataset import Windows, summary
-from segue.export.loop import Learner, Pace, autocast, device_of, learn
+from segue.export.loop import Learner, Pace, autocast, device_of, in_the_loss, learn
 from segue.export.packed import check_mel
 from segue.export.train import draw_levels, held_out_measure, without_tags
 from segue.presets.vocabulary import Code, SegueError
@@ -146,6 +146,7 @@ def sharpen(
         "amount": f"{config.amount:g}",
     }
     learner = Learner(folder, student, student.blocks, config, origin=origin)
+    network, *pair = (in_the_loss(each, config.compiled) for each in (student, base, weaker))
 
     def loss() -> Tensor:
         g = learner.generator
@@ -154,10 +155,10 @@ def sharpen(
         eps = torch.randn(x_0.shape, generator=g).to(device)
         t = draw_levels(config.batch, g, schedule).to(device)
         x_t = add_noise(schedule, x_0.to(device), eps, t)
-        pair = conditioned(base, tags), conditioned(weaker, tags)
-        teacher = autoguided(*pair, config.amount, config.lowest_t)
+        first, second = (conditioned(each, tags) for each in pair)
+        teacher = autoguided(first, second, config.amount, config.lowest_t)
         with autocast(device):
-            return sharpening_loss(conditioned(student, tags), teacher, x_t, t)
+            return sharpening_loss(conditioned(network, tags), teacher, x_t, t)
 
     path = folder / "base.safetensors"
     if learn(learner, loss, measure=held_out_measure(learner.ema, scale, data, device)):

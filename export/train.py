@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from segue.export import ranks
 from segue.export.augment import Augment
 from segue.export.dataset import Windows, summary
-from segue.export.loop import Learner, Pace, autocast, device_of, learn, snapshot
+from segue.export.loop import Learner, Pace, autocast, device_of, in_the_loss, learn, snapshot
 from segue.export.packed import check_mel
 from segue.presets.vocabulary import Code, SegueError
 from segue.server.ditto.ctm import Denoiser
@@ -156,6 +156,7 @@ def train(
     origin = {"list of tags": ", ".join(model.config.tags)}
     learner = Learner(folder, model, model.blocks, config, {"mels": mels}, origin)
     windows.scale = MelScale(mels["mean"].detach(), mels["std"].detach())  # as the run began
+    network = in_the_loss(model, config.compiled)
 
     def loss() -> Tensor:
         g = learner.generator
@@ -164,7 +165,7 @@ def train(
         eps = torch.randn(x_0.shape, generator=g).to(device)
         t = draw_levels(config.batch, g, schedule).to(device)
         with autocast(device):
-            return base_loss(conditioned(model, tags), schedule, x_0.to(device), eps, t)
+            return base_loss(conditioned(network, tags), schedule, x_0.to(device), eps, t)
 
     notes = {**notes, "train": str(config), "data": summary(data)}
 

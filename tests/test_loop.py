@@ -19,6 +19,7 @@ from segue.export.curve import Curve
 from segue.export.loop import Learner, Pace, learn
 from segue.presets.vocabulary import Code, SegueError
 from tests import toy_training
+from tests.compiler import needs_compiler
 from tests.toy_training import PACE, Toy, toy_learner, toy_loss, toy_run, without_end
 
 
@@ -220,3 +221,32 @@ def mean_of_two(folder: Path, ends: list[torch.Tensor]) -> Toy:
     assert PACE.seed == 0
     assert [g.get_state().tolist() for g in generators] == [end.tolist() for end in ends]
     return learner.model
+
+
+@needs_compiler
+@pytest.mark.filterwarnings("ignore::DeprecationWarning:torch")  # of what the compiler imports
+def test_compiled_a_loss_trains_the_same_weights() -> None:
+    """It is the network as it stands, before a step and after."""
+    layer = nn.Linear(3, 3)
+    network = nn.Sequential(layer, nn.Tanh())
+    assert loop.in_the_loss(network, False) is network
+    compiled, x = loop.in_the_loss(network, True), torch.ones(2, 3)
+    for _ in range(2):
+        (expected,) = torch.autograd.grad(network(x).sum(), layer.bias)
+        compiled(x).sum().backward()
+        assert layer.bias.grad is not None
+        assert torch.allclose(layer.bias.grad, expected)
+        with torch.no_grad():
+            layer.bias.add_(1)
+        network.zero_grad()
+
+
+def test_without_a_compiler_it_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before a step is taken."""
+
+    def no_compiler(network: object) -> None:
+        raise RuntimeError("no g++")
+
+    monkeypatch.setattr(torch, "compile", no_compiler)
+    with pytest.raises(SegueError, match=r"leave out --compiled.*no g"):
+        loop.in_the_loss(nn.Linear(1, 1), True)

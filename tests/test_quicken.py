@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 import sys
-import sysconfig
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,9 +13,8 @@ import pytest
 from segue.server.ditto.search_network import SearchNetwork
 from segue.server.ditto.weights import load_generator
 from segue.server.quicken import QUIET_SECONDS, quicken
+from tests.compiler import needs_compiler
 from tests.tiny import write_tiny_model
-
-COMPILER = shutil.which("g++") and (Path(sysconfig.get_path("include")) / "Python.h").is_file()
 
 
 def run(steps: Iterator[float]) -> None:
@@ -49,7 +46,7 @@ print(search._compiled is not None, hits > 0, misses)
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not COMPILER, reason="nothing to compile with: g++ or Python's headers")
+@needs_compiler
 def test_what_the_other_process_compiled_is_taken_from_its_cache(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import logging
-import shutil
-import sysconfig
 from collections.abc import Callable
 from itertools import count
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,6 +15,7 @@ from torch.utils.checkpoint import checkpoint
 from segue.server.ditto import search_network
 from segue.server.ditto.crew import Crew
 from segue.server.ditto.search_network import Halved, SearchNetwork, half_pays, halved
+from tests.compiler import needs_compiler
 from tests.tiny import random_network
 
 W = torch.tensor([2.0])
@@ -141,10 +139,7 @@ def test_it_says_what_the_network_says(
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning:torch")  # of what the compiler imports
-@pytest.mark.skipif(
-    not (shutil.which("g++") and (Path(sysconfig.get_path("include")) / "Python.h").is_file()),
-    reason="nothing to compile with: g++ or Python's headers are missing",
-)
+@needs_compiler
 def test_compiled_it_says_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     """One row goes through the compiler's code; two go where they went before."""
     monkeypatch.setattr(search_network, "half_pays", lambda device: False)

@@ -29,6 +29,9 @@ From = Annotated[
 Snapshots = Annotated[
     str, typer.Option(help="Steps at which to keep the weights too, e.g. 100,200,400.")
 ]
+Compiled = Annotated[
+    bool, typer.Option("--compiled", help="Compile the network first: needs a C++ compiler.")
+]
 Device = Annotated[str | None, typer.Option(help="cpu or cuda.", show_default="cuda if there")]
 
 
@@ -100,6 +103,7 @@ def train(
     rate: Rate = None,
     seed: Seed = 0,
     device: Device = None,
+    compiled: Compiled = False,
 ) -> None:
     """Train the base model, or fine-tune one on your own music."""
     if start is not None and network is not None:
@@ -108,7 +112,7 @@ def train(
     from segue.export import train as training
 
     sizes = training.network_named(network or "segue-small")
-    pace = _given(steps=steps, batch=batch, rate=rate, seed=seed)
+    pace = _given(steps=steps, batch=batch, rate=rate, seed=seed, compiled=compiled)
     recipe = training.TrainConfig(**pace, network=sizes, snapshots=_steps_in(snapshots))
     weights = start_weights(start, "base.safetensors")
     with disk_trouble_said():
@@ -131,12 +135,13 @@ def sharpen(
     rate: Rate = None,
     seed: Seed = 0,
     device: Device = None,
+    compiled: Compiled = False,
 ) -> None:
     """Sharpen the base model: further from what it said when it knew less."""
     from segue.export import sharpen as training
 
-    given = _given(steps=steps, batch=batch, rate=rate, seed=seed, amount=amount)
-    recipe = training.SharpenConfig(**given)
+    pace = _given(steps=steps, batch=batch, rate=rate, seed=seed, compiled=compiled)
+    recipe = training.SharpenConfig(**pace, **_given(amount=amount))
     with disk_trouble_said():
         _wrote(training.sharpen(data, base, weaker, out, recipe, device))
 
@@ -155,11 +160,12 @@ def distill(
     rate: Rate = None,
     seed: Seed = 0,
     device: Device = None,
+    compiled: Compiled = False,
 ) -> None:
     """Distil the base model into one that makes music in a step or two."""
     from segue.export import distill as training
 
-    pace = _given(steps=steps, batch=batch, rate=rate, seed=seed)
+    pace = _given(steps=steps, batch=batch, rate=rate, seed=seed, compiled=compiled)
     recipe = training.DistillConfig(method=method, **pace, snapshots=_steps_in(snapshots))
     with disk_trouble_said():
         weights = start_weights(start, "generator.safetensors")
