@@ -300,3 +300,11 @@ def test_a_file_here_does_not_shadow_a_module(tmp_path: Path) -> None:
         [program, "presets"], cwd=tmp_path, env=environment, capture_output=True, check=False
     )
     assert done.returncode == 0
+
+
+@pytest.mark.parametrize("seeds", ["nan", "0", "1,65", "", "1e999"])
+def test_bench_takes_as_many_seeds_as_a_job(seeds: str) -> None:
+    """Others are refused before anything is made."""
+    code, shown, said = invoke("bench", "--seeds", seeds)
+    assert (code, shown) == (1, "")
+    assert said == f"segue: {seeds!r} is no list of numbers from 1 to 64 such as 1,4,16\n"

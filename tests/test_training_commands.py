@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import load_file
 
 from segue.bridge.cli import training
-from segue.bridge.cli.training import start_weights
+from segue.bridge.cli.training import weights_at
 from segue.export import ship as shipping
 from segue.presets.library import model_folder
 from segue.presets.vocabulary import SegueError
@@ -96,13 +96,14 @@ def test_start_weights_are_found(tmp_path: Path) -> None:
     """A file is itself, a folder gives the file asked for, a name is a shipped model's."""
     path = tmp_path / "base.safetensors"
     path.touch()
-    assert start_weights(None, "base.safetensors") is None
-    assert start_weights(str(path), "decoder.safetensors") == path
-    assert start_weights(str(tmp_path), "base.safetensors") == path
-    shipped = start_weights("segue-small", "base.safetensors")
+    assert weights_at(path, "decoder.safetensors") == path
+    assert weights_at(tmp_path, "base.safetensors") == path
+    shipped = weights_at(Path("segue-small"), "base.safetensors")
     assert shipped == model_folder("segue-small") / "base.safetensors"
-    with pytest.raises(SegueError, match=r"holds no decoder\.safetensors; give --from a weights"):
-        start_weights(str(tmp_path), "decoder.safetensors")
+    with pytest.raises(SegueError, match=r"holds no decoder\.safetensors; give a weights file"):
+        weights_at(tmp_path, "decoder.safetensors")
+    with pytest.raises(SegueError, match=r"there is no .*other\.safetensors; train it"):
+        weights_at(tmp_path / "other.safetensors", "base.safetensors")
 
 
 def test_other_processes_say_nothing(
@@ -226,16 +227,16 @@ def test_weights_beyond_half_precision_are_not_shipped(weights: Path) -> None:
         (("train", "--rate", "nan"), "the rate above 0"),
         (("train", "--device", "tpu"), "no device 'tpu'; there are: cpu, cuda"),
         (("train-decoder",), "make it with `segue data MUSIC --out train/data`"),
-        (("distill",), "can't use train/base/base.safetensors"),
+        (("distill",), "there is no train/base/base.safetensors"),
         (("distill", "--snapshots", "100,often"), "steps like 100,200,400, not '100,often'"),
         (("distill", "--steps", "5", "--snapshots", "6"), "snapshots must be at steps from 1 to 5"),
         (("train", "--from", "gone"), "no model 'gone'; shipped: segue-small"),
         (("train-decoder", "--from", "loops"), "loops holds no decoder.safetensors"),
         (("train", "--snapshots", "often"), "steps like 100,200,400, not 'often'"),
-        (("sharpen", "--weaker", "loops"), "can't use train/base/base.safetensors"),
+        (("sharpen", "--weaker", "loops"), "there is no train/base/base.safetensors"),
         (("sharpen", "--weaker", "x", "--amount", "4.1"), "amount must be above 0 and at most 4"),
         (("distill", "--method", "lcm"), "no method 'lcm'; there are: ctm, cm"),
-        (("export", "--out", "model"), "can't use train/ctm/generator.safetensors"),
+        (("export", "--out", "model"), "there is no train/ctm/generator.safetensors"),
     ],
 )
 def test_bad_input_is_one_sentence(

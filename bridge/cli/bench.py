@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from segue.bridge.cli.disk_trouble import disk_trouble_said
-from segue.presets.vocabulary import Code, SegueError
+from segue.presets.vocabulary import MAX_NEW_SECONDS, MAX_SEEDS, Code, SegueError
 
 if TYPE_CHECKING:  # torch and the rooms are imported when the command runs
     from segue.bridge.cli.bench_transport import Served
@@ -60,8 +60,8 @@ def bench(
         tasks=tuple(name.strip() for name in tasks.split(",")) if tasks else tuple(TASKS),
         repeat=repeat,
         ditto_iterations=None if ditto_full else ditto_iterations,
-        seeds=tuple(int(each) for each in _numbers(seeds)),
-        lengths=_numbers(lengths),
+        seeds=tuple(int(each) for each in _numbers(seeds, MAX_SEEDS)),
+        lengths=_numbers(lengths, MAX_NEW_SECONDS),
     )
     config = config.quick() if quick else config
     with disk_trouble_said():
@@ -73,12 +73,16 @@ def bench(
     typer.echo(f"wrote {out}")
 
 
-def _numbers(text: str) -> tuple[float, ...]:
+def _numbers(text: str, most: float) -> tuple[float, ...]:
+    """Raises SegueError unless all are from 1 to `most`."""
     try:
-        return tuple(float(each) for each in text.split(","))
-    except ValueError as error:
-        text = f"{text!r} is no list of numbers such as 1,4,16"
-        raise SegueError(Code.BAD_REQUEST, text) from error
+        numbers = tuple(float(each) for each in text.split(","))
+    except ValueError:
+        numbers = ()
+    if not numbers or not all(1 <= each <= most for each in numbers):
+        text = f"{text!r} is no list of numbers from 1 to {most:g} such as 1,4,16"
+        raise SegueError(Code.BAD_REQUEST, text)
+    return numbers
 
 
 def _served(model: str, region: Path, out: Path, repeat: int, queue: int, *, quick: bool) -> Served:

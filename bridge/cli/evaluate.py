@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from segue.bridge.cli.disk_trouble import disk_trouble_said
-from segue.presets.vocabulary import Code, SegueError
+from segue.presets.vocabulary import MAX_SEED, Code, SegueError
 
 if TYPE_CHECKING:  # torch and the rooms are imported when a command runs
     from segue.export.evaluation.control_figures import Ears
@@ -20,6 +20,7 @@ if TYPE_CHECKING:  # torch and the rooms are imported when a command runs
 
 EVALUATION = Path("evaluation")
 TRAIN = Path("train")
+Seed = Annotated[int, typer.Option(min=0, max=MAX_SEED, help="Same seed, same figures.")]
 
 evaluate = typer.Typer(no_args_is_help=True, help="Measure a model.")
 
@@ -42,7 +43,7 @@ def model(
         int | None, typer.Option(min=2, help="Samples a row.", show_default="128, or 16")
     ] = None,
     out: Annotated[Path, typer.Option(help="Folder to write to.")] = EVALUATION,
-    seed: Annotated[int, typer.Option(min=0, help="Same seed, same figures.")] = 0,
+    seed: Seed = 0,
     musicnn: Annotated[
         Path | None,
         typer.Option(help="Unpacked PyPI package musicnn.", show_default="the installed one"),
@@ -180,7 +181,7 @@ def controls(
         typer.Option(help="Tasks to make clips of, e.g. 'intensity,melody'.", show_default="all"),
     ] = None,
     out: Annotated[Path, typer.Option(help="Folder to write to.")] = EVALUATION,
-    seed: Annotated[int, typer.Option(min=0, help="Same seed, same figures.")] = 0,
+    seed: Seed = 0,
     musicnn: Annotated[
         Path | None,
         typer.Option(help="Unpacked PyPI package musicnn.", show_default="the installed one"),

@@ -12,7 +12,7 @@ import typer
 
 from segue.bridge.cli.disk_trouble import disk_trouble_said
 from segue.presets.library import model_folder
-from segue.presets.vocabulary import Code, SegueError
+from segue.presets.vocabulary import MAX_SEED, Code, SegueError
 
 TRAIN = Path("train")
 BASE = TRAIN / "base" / "base.safetensors"
@@ -21,7 +21,7 @@ Out = Annotated[Path, typer.Option(help="Folder to write to; a run stopped there
 Steps = Annotated[int | None, typer.Option(help="Steps in all.", show_default="the recipe's")]
 Batch = Annotated[int | None, typer.Option(help="Windows a step.", show_default="the recipe's")]
 Rate = Annotated[float | None, typer.Option(help="Learning rate.", show_default="the recipe's")]
-Seed = Annotated[int, typer.Option(min=0, help="Same seed, same data, same weights.")]
+Seed = Annotated[int, typer.Option(min=0, max=MAX_SEED, help="Same seed, same data, same weights.")]
 From = Annotated[
     str | None,
     typer.Option("--from", help="Weights to start from: a file, a folder or a model's name."),
@@ -114,7 +114,7 @@ def train(
     sizes = training.network_named(network or "segue-small")
     pace = _given(steps=steps, batch=batch, rate=rate, seed=seed, compiled=compiled)
     recipe = training.TrainConfig(**pace, network=sizes, snapshots=_steps_in(snapshots))
-    weights = start_weights(start, "base.safetensors")
+    weights = weights_at(Path(start), "base.safetensors") if start else None
     with disk_trouble_said():
         _wrote(training.train(data, out, recipe, device, start=weights))
 
@@ -143,7 +143,8 @@ def sharpen(
     pace = _given(steps=steps, batch=batch, rate=rate, seed=seed, compiled=compiled)
     recipe = training.SharpenConfig(**pace, **_given(amount=amount))
     with disk_trouble_said():
-        _wrote(training.sharpen(data, base, weaker, out, recipe, device))
+        first, earlier = (weights_at(path, "base.safetensors") for path in (base, weaker))
+        _wrote(training.sharpen(data, first, earlier, out, recipe, device))
 
 
 def distill(
@@ -168,8 +169,9 @@ def distill(
     pace = _given(steps=steps, batch=batch, rate=rate, seed=seed, compiled=compiled)
     recipe = training.DistillConfig(method=method, **pace, snapshots=_steps_in(snapshots))
     with disk_trouble_said():
-        weights = start_weights(start, "generator.safetensors")
-        _wrote(training.distill(data, teacher, out, recipe, device, start=weights))
+        weights = weights_at(Path(start), "generator.safetensors") if start else None
+        taught = weights_at(teacher, "base.safetensors")
+        _wrote(training.distill(data, taught, out, recipe, device, start=weights))
 
 
 def train_decoder(
@@ -190,7 +192,7 @@ def train_decoder(
 
     pace = _given(steps=steps, batch=batch, rate=rate, seed=seed)
     recipe = training.DecoderTraining(**pace, adversarial_from=adversarial_from)
-    weights = start_weights(start, "decoder.safetensors")
+    weights = weights_at(Path(start), "decoder.safetensors") if start else None
     with disk_trouble_said():
         _wrote(training.train_decoder(data, out, recipe, device, start=weights))
 
@@ -219,7 +221,12 @@ def export(
 
     with disk_trouble_said():
         differences = ship(
-            generator, decoder, out, teacher=teacher, griffin_lim=griffin_lim, preview=preview
+            weights_at(generator, "generator.safetensors"),
+            weights_at(decoder, "decoder.safetensors"),
+            out,
+            teacher=weights_at(teacher, "base.safetensors") if teacher else None,
+            griffin_lim=griffin_lim,
+            preview=preview,
         )
     for name, difference in differences.items():
         text = f"torch and ONNX differ by {difference:.1e} at most, 1 = full scale"
@@ -235,18 +242,18 @@ def register(app: typer.Typer) -> None:
         app.command(rich_help_panel="Train your own model")(command)
 
 
-def start_weights(given: str | None, file: str) -> Path | None:
-    """The weights file that `--from` means: itself, or `file` in a folder or a shipped model.
+def weights_at(place: Path, file: str) -> Path:
+    """The weights file meant by a path or a name: itself, or `file` in a folder or shipped model.
 
     Raises SegueError when there is none.
     """
-    if given is None:
-        return None
-    if Path(given).is_file():
-        return Path(given)
-    folder = Path(given) if Path(given).is_dir() else model_folder(given)
+    if place.is_file():
+        return place
+    if place.suffix:
+        raise SegueError(Code.MISSING_FILE, f"there is no {place}; train it, or name another file")
+    folder = place if place.is_dir() else model_folder(str(place))
     if not (folder / file).is_file():
-        text = f"{folder} holds no {file}; give --from a weights file or a model that keeps its own"
+        text = f"{folder} holds no {file}; give a weights file or a model that keeps its own"
         raise SegueError(Code.MISSING_FILE, text)
     return folder / file
 
