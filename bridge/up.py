@@ -1,4 +1,4 @@
-"""`segue up`: the server and the bridge as two child processes that live and die together."""
+"""`segue up`: server and bridge as child processes, kept alive together and gone together."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ START_SECONDS = 60.0  # a cold disk may need long; a warm one needs a second or 
 STOP_SECONDS = 10.0
 POLL_SECONDS = 0.2  # a blocking wait would keep Ctrl-C from being seen on Windows
 MAX_UNREAD_LINES = 1000  # a child that talks faster than this is read waits
-RESTART_SECONDS = 3.0  # at least, from one start of the spool to the next
+RESTART_SECONDS = 3.0  # at least, from one start of a child to the next
 STEADY_SECONDS = 60.0  # having lived so long it was well: what kills it then is something new
 MAX_DEATHS = 5  # in a row; then it is left alone
 
-SERVER_READY = re.compile(r"http://\S+:\d+")
+SERVER_READY = re.compile(r"http://\S+:(\d+)")
 BRIDGE_READY = re.compile(r"udp://\S+?:(\d+)")
 
 
@@ -59,7 +59,7 @@ class Pair:
     Port 0 takes any free one; `url` and `osc_port` say which it became. With None in place of
     the bridge's port the server is alone. What the children write to stderr goes to `log` (or to
     ours), what they print goes to `tell`. With `spool` a third child serves the user's folder of
-    orders, for scripts in DAWs that have no sockets; when it dies, `watch` starts it again.
+    orders, for scripts in DAWs that have no sockets. What dies, `watch` starts again where it was.
     """
 
     def __init__(
@@ -78,7 +78,8 @@ class Pair:
         self._server_options, self._bridge_options = server_options, bridge_options
         self._log, self._tell, self._clock = log, tell, clock
         self._children: dict[str, subprocess.Popen[str]] = {}
-        self._restarts = Restarts()
+        self._commands: dict[str, tuple[str, ...]] = {}  # to start a child again
+        self._restarts: dict[str, Restarts] = {}
         self._lines: Queue[tuple[str, str | None]] = Queue(MAX_UNREAD_LINES)
         self.url = ""
         self.osc_port = 0
@@ -86,14 +87,15 @@ class Pair:
     def __enter__(self) -> Pair:
         port, osc_port = self._ports
         try:
-            self._start("server", "serve", "--port", str(port), *self._server_options)
-            self.url = self._ready("server", SERVER_READY)[0]
+            self._start("server", self._serve(port))
+            ready = self._ready("server", SERVER_READY)
+            self.url, self._commands["server"] = ready[0], self._serve(int(ready[1]))
             if osc_port is not None:
-                where = ("--server", self.url, "--osc-port", str(osc_port))
-                self._start("bridge", "bridge", *where, *self._bridge_options)
+                self._start("bridge", self._bridge(osc_port))
                 self.osc_port = int(self._ready("bridge", BRIDGE_READY)[1])
+                self._commands["bridge"] = self._bridge(self.osc_port)
                 if self._spool:
-                    self._start_spool()
+                    self._start("spool", ("spool", "--osc-port", str(self.osc_port)))
         except BaseException:
             self._stop()
             raise
@@ -108,15 +110,24 @@ class Pair:
         self._stop()
 
     def watch(self) -> SegueError:
-        """Wait until server or bridge ends; the error says which. They go on without a spool."""
+        """Wait until server or bridge can't be kept alive; the error says which.
+
+        They go on without a spool.
+        """
         while True:
             name, line = self._next()
             if line is not None:
                 self._tell(line)
+                continue
+            ended = self._ended(name)
+            if self._restarts[name].died(self._clock()):
+                self._tell(f"{ended.text}; it is started again")
             elif name == "spool":
-                self._tell(self._mourned())
+                again = f"segue spool --osc-port {self.osc_port}"
+                without = f"scripts that need it get no answers until you start `{again}`"
+                self._tell(f"{ended.text}; {without}")
             else:
-                return self._ended(name)
+                return ended
 
     def check(self) -> None:
         """Raise the error that says which child is gone, if one is; does not wait."""
@@ -124,18 +135,16 @@ class Pair:
             if child.poll() is not None:
                 raise self._ended(name)
 
-    def _start_spool(self) -> None:
-        self._start("spool", "spool", "--osc-port", str(self.osc_port))
-        self._restarts.started(self._clock())
+    def _serve(self, port: int) -> tuple[str, ...]:
+        return ("serve", "--port", str(port), *self._server_options)
 
-    def _mourned(self) -> str:
-        text = self._ended("spool").text
-        if self._restarts.died(self._clock()):
-            return f"{text}; it is started again"
-        again = f"segue spool --osc-port {self.osc_port}"
-        return f"{text}; scripts that need it get no answers until you start `{again}`"
+    def _bridge(self, osc_port: int) -> tuple[str, ...]:
+        where = ("--server", self.url, "--osc-port", str(osc_port))
+        return ("bridge", *where, *self._bridge_options)
 
-    def _start(self, name: str, *arguments: str) -> None:
+    def _start(self, name: str, arguments: tuple[str, ...]) -> None:
+        self._commands[name] = arguments
+        self._restarts.setdefault(name, Restarts()).started(self._clock())
         # -P keeps files of the folder we happen to be in from shadowing modules.
         command = [sys.executable, "-P", "-u", "-m", "segue.bridge.cli.main", *arguments]
         child = subprocess.Popen(
@@ -170,8 +179,9 @@ class Pair:
 
     def _next(self, deadline: float | None = None) -> tuple[str, str | None]:
         while True:
-            if self._restarts.due(self._clock()):
-                self._start_spool()
+            for name, lives in self._restarts.items():
+                if lives.due(self._clock()):
+                    self._start(name, self._commands[name])
             try:
                 return self._lines.get(timeout=POLL_SECONDS)
             except Empty:
@@ -196,7 +206,7 @@ class Pair:
 
 
 def run_up(port: int, osc_port: int, model: str, data: Path, *, mdns: bool = False) -> None:
-    """Run both until Ctrl-C or SIGTERM; SegueError if one of them ends by itself."""
+    """Run both until Ctrl-C or SIGTERM; SegueError if one of them ends again and again."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     pair = Pair(
         port=port,

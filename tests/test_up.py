@@ -162,13 +162,40 @@ def test_a_spool_that_cannot_be_ends_nothing_else(
     assert f"until you start `segue spool --osc-port {pair.osc_port}`" in told[-1]
 
 
-def test_the_death_of_one_ends_the_other(tmp_path: Path, up: subprocess.Popen[str]) -> None:
-    """When the server dies, `segue up` says so and takes the bridge along."""
+def alive(url: str) -> int:
+    """The server's process; 0 while there is none."""
+    try:
+        return health(url).pid
+    except httpx.TransportError:
+        return 0
+
+
+def test_a_server_that_was_killed_starts_again_where_it_was(up: subprocess.Popen[str]) -> None:
+    """At the same address, beside the same bridge."""
     osc_port, url = announced(up)
-    os.kill(health(url).pid, signal.SIGTERM)
-    assert up.wait(PATIENCE_SECONDS) == 1
-    assert "segue: the server has ended" in (tmp_path / "log.txt").read_text()
-    assert free(osc_port)
+    first = alive(url)
+    os.kill(first, signal.SIGKILL)
+    until(lambda: alive(url) not in (0, first))
+    assert not free(osc_port)
+
+
+def test_a_server_that_cannot_be_ends_the_bridge_too(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Another program has taken its port meanwhile: after some trials that is the end."""
+    monkeypatch.setattr(module, "RESTART_SECONDS", 0)
+    told: list[str] = []
+    options = ("--data", str(tmp_path / "data"))
+    with Pair(port=0, osc_port=0, server_options=options, tell=told.append) as pair:
+        os.kill(alive(pair.url), signal.SIGKILL)
+        until(lambda: not alive(pair.url))
+        port = int(pair.url.rpartition(":")[2])
+        with socket.create_server(("127.0.0.1", port)):
+            assert "the server has ended" in pair.watch().text
+    deaths = [line for line in told if "the server has ended" in line]
+    assert len(deaths) == MAX_DEATHS - 1
+    assert all(line.endswith("; it is started again") for line in deaths)
+    assert free(pair.osc_port)
 
 
 def test_a_start_that_fails_leaves_nothing(tmp_path: Path) -> None:
