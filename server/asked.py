@@ -77,6 +77,14 @@ class Asked:
         return 0 if isinstance(self._painter.place, Vary) else POLISH_STEPS
 
     @property
+    def enough(self) -> float:
+        """The loss at which the search may end: a place's, where its known music is put back."""
+        place = self._painter.place
+        if place is None or isinstance(place, Vary) or not self._painter.polishes(self):
+            return 0.0
+        return place.weight * outpaint.ENOUGH
+
+    @property
     def fitting_space(self) -> Literal["waves", "elements"]:
         """Waves reach every control sooner and hold an overlap better, but a melody in waves is
         a few bare tones where one in elements is music.

@@ -116,8 +116,12 @@ class Painter:
 
     def iterations(self, asked: Asked) -> int:
         """K: as given, or what fits."""
-        polished = self.base is not None and self._polish_steps(asked) > 0
-        return self.settings.iterations or fitting_iterations(asked.kinds, polished=polished)
+        fitting = fitting_iterations(asked.kinds, polished=self.polishes(asked))
+        return self.settings.iterations or fitting
+
+    def polishes(self, asked: Asked) -> bool:
+        """Whether what is found is gone over by the base."""
+        return self.base is not None and self._polish_steps(asked) > 0
 
     def steps(self, count: int) -> Tensor:
         """The levels of M or T steps."""
@@ -147,13 +151,14 @@ class Painter:
             return Optimized(x_T, x_T.new_zeros(len(x_T)), (nothing.loss,))
         s = self.settings
         space = s.space or asked.fitting_space
+        enough = asked.enough if s.target_loss is None else s.target_loss
         in_waves = space == "waves"
         return optimize(
             asked.objectives(),
             x_T,
             learning_rate=s.learning_rate or LEARNING_RATE[space],
             waves=Waves(self.mel.bands, x_T.shape[-1], x_T.device) if in_waves else None,
-            stop=Stop(patience=s.patience, target=s.target_loss or 0.0, now_due=due),
+            stop=Stop(patience=s.patience, target=enough, now_due=due),
             on_step=on_step,
         )
 
@@ -174,9 +179,9 @@ class Painter:
         return asked.levelled(self._polished(torch.cat(rows), asked, on_polish))
 
     def _polished(self, x_0: Tensor, asked: Asked, on_polish: Callable[[], None]) -> Tensor:
-        steps = self._polish_steps(asked)
-        if self.base is None or not steps:
+        if self.base is None or not self.polishes(asked):
             return x_0
+        steps = self._polish_steps(asked)
         ts = grid(self.schedule, BASE_STEPS)[-steps - 1 :]
         x_t = add_noise(self.schedule, x_0, self.noise.draw(), float(ts[0]))
         pinned = asked.pinned & (not isinstance(self.place, Vary))  # or it would not be varied

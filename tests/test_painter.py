@@ -17,7 +17,7 @@ from segue.server.ditto.canvas import Canvas
 from segue.server.ditto.controls import intensity, outpaint
 from segue.server.ditto.ctm import decode_multistep
 from segue.server.ditto.mel import MelScale
-from segue.server.ditto.optimize import Optimized
+from segue.server.ditto.optimize import Optimized, Stop
 from segue.server.ditto.schedule import RectifiedFlow, even_grid, grid
 from segue.server.painter import Noise, Painter
 from segue.server.wanted import NO_REGION_DB, Term
@@ -371,3 +371,37 @@ def test_adam_moves_what_fits_the_controls(
     )
     made.window(canvas, 0, (term,), lambda share: False)
     assert told == [(rate, in_waves)]
+
+
+@pytest.mark.parametrize(
+    ("place", "settings", "polished", "target"),
+    [
+        (Outpaint(weight=2.0), {}, True, 2 * outpaint.ENOUGH),
+        (Loop(), {}, True, outpaint.ENOUGH),
+        (Outpaint(), {"target_loss": 0.0}, True, 0.0),
+        (Outpaint(), {"polish": 0}, True, 0.0),
+        (Outpaint(), {}, False, 0.0),
+        (Vary(), {"polish": 3}, True, 0.0),
+        (None, {}, True, 0.0),
+    ],
+)
+def test_how_near_known_music_is_near_enough(
+    monkeypatch: pytest.MonkeyPatch,
+    place: Place | None,
+    settings: dict[str, object],
+    polished: bool,
+    target: float,
+) -> None:
+    """Nearer there is nothing to gain where polish puts it back; else all iterations are used."""
+    told: list[float | None] = []
+
+    def optimize(_: object, x_T: Tensor, *, stop: Stop, **__: object) -> Optimized:
+        told.append(stop.target)
+        return Optimized(x_T, torch.zeros(len(x_T)), (0.0,))
+
+    monkeypatch.setattr(painter, "optimize", optimize)
+    made, canvas = painting(Settings.model_validate({"iterations": 1, **settings}))
+    made.place, made.base = place, made.denoiser if polished else None
+    made.window(canvas, 0, (sounding(0.0),), lambda share: False)
+    assert told == [target] * len(told)
+    assert told

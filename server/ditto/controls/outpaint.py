@@ -5,6 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 
 HOLD = 0.3  # weight of staying as loud and as bright; real music does so within 1 dB or two
+ENOUGH = 0.25  # of the loss, where the known music is put back while the clip is polished
 
 
 def overlap_error(x_0: Tensor, target: Tensor, pinned: Tensor) -> Tensor:
