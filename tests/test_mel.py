@@ -98,11 +98,11 @@ def test_frames_and_samples_cover_the_same_time(frames: int) -> None:
 
 
 def test_pieces_of_a_long_mel_are_those_of_the_whole(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Bit for bit, whole ones and the rest."""
+    """Whole ones and the rest; products of another width round otherwise, by 4e-7 on AVX2."""
     stereo = torch.randn(2, 2, 100 * MelConfig().hop, generator=torch.Generator().manual_seed(2))
     whole = log_mel(stereo, MelConfig())
     monkeypatch.setattr(mel, "PIECE_FRAMES", 32)
-    assert torch.equal(log_mel(stereo, MelConfig()), whole)
+    torch.testing.assert_close(log_mel(stereo, MelConfig()), whole, atol=1e-6, rtol=0)
 
 
 def test_scale_restores_what_it_normalised() -> None:
