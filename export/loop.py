@@ -82,7 +82,7 @@ def autocast(device: torch.device) -> torch.autocast:
 def in_the_loss(network: M, compiled: bool) -> M:
     """The network as a loss calls it: itself, or compiled, with the same weights.
 
-    That takes a minute or two to begin; in bfloat16 a step then took two thirds of its time on an
+    That takes minutes to begin; in bfloat16 a step then took two thirds of its time on an
     Intel Xeon, in float32 it gained nothing on an AMD EPYC. Raises SegueError where nothing can
     be compiled.
     """
