@@ -152,13 +152,9 @@ def distill(
         i = torch.randint(TEACHER_STEPS, (config.batch,), generator=g)
         t, u, s = (ts[j].to(device) for j in (i, i + 1, DRAW_TARGET[config.method](i, g)))
         x_t = add_noise(schedule, x_0.to(device), eps.to(device), t)
-        networks = (
-            conditioned(fast, tags, w),
-            conditioned(average, tags, w),
-            guided(guide, tags, w),
-        )
+        pair = conditioned(fast, tags, w), conditioned(average, tags, w)
         with autocast(device):
-            return consistency_loss(*networks, schedule, x_t, t, u, s).mean()
+            return consistency_loss(*pair, guided(guide, tags, w), schedule, x_t, t, u, s).mean()
 
     notes = {**read_notes(teacher_path), "distill": str(config), "data": summary(data)}
 
