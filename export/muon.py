@@ -15,9 +15,6 @@ from torch import Tensor, nn
 
 from segue.server.ditto.search_network import half_pays
 
-ITERATIONS = 5
-QUINTIC = (3.4445, -4.7750, 2.0315)  # Jordan's: brings 0.02 near to 1 in five iterations
-
 
 class Muon(torch.optim.Muon):
     """PyTorch's Muon, in float32 where that is faster; its state is the same.
@@ -40,21 +37,22 @@ class Muon(torch.optim.Muon):
             if matrices and half_pays(matrices[0].device):
                 return super().step()
             for matrix in matrices:
-                self._step(matrix, group["lr"], group["weight_decay"], group["momentum"])
+                self._step(matrix, group)
         return None
 
-    def _step(self, matrix: nn.Parameter, rate: float, decay: float, momentum: float) -> None:
+    def _step(self, matrix: nn.Parameter, group: dict[str, Any]) -> None:
         assert matrix.grad is not None
-        state = self.state[matrix]
+        state, rate, momentum = self.state[matrix], group["lr"], group["momentum"]
         if "momentum_buffer" not in state:
             state["momentum_buffer"] = torch.zeros_like(matrix.grad)
         state["momentum_buffer"].lerp_(matrix.grad, 1 - momentum)
         ahead = matrix.grad.lerp(state["momentum_buffer"], momentum)  # Nesterov's
         size = 0.2 * math.sqrt(max(matrix.shape))
-        matrix.mul_(1 - rate * decay).add_(orthogonalised(ahead), alpha=-rate * size)
+        way = orthogonalised(ahead, group["ns_coefficients"], group["ns_steps"])
+        matrix.mul_(1 - rate * group["weight_decay"]).add_(way, alpha=-rate * size)
 
 
-def orthogonalised(matrix: Tensor) -> Tensor:
+def orthogonalised(matrix: Tensor, quintic: tuple[float, float, float], iterations: int) -> Tensor:
     """The matrix (m, n) with its singular values, unless they are tiny, between 0.7 and 1.2.
 
     Newton-Schulz: an odd polynomial of the matrix is one of its singular values.
@@ -62,8 +60,8 @@ def orthogonalised(matrix: Tensor) -> Tensor:
     tall = matrix.shape[0] > matrix.shape[1]
     x = matrix.T if tall else matrix
     x = x / x.norm().clamp(min=1e-7)
-    a, b, c = QUINTIC
-    for _ in range(ITERATIONS):
+    a, b, c = quintic
+    for _ in range(iterations):
         gram = x @ x.T
         x = a * x + (b * gram + c * gram @ gram) @ x
     return x.T if tall else x
