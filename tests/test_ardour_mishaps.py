@@ -121,6 +121,7 @@ def test_a_track_that_is_gone(studio: Studio) -> None:
     job = studio.hold_back("Gitarre")
     journal = studio.ardour.session.parent / "segue-orders.txt"
     lines = journal.read_text(encoding="utf-8")
+    assert f"order\tssshdhhhhdsshh\t{job}" in lines
     (track,) = studio.ardour.lua(f"say ({TRACK}:to_stateful ():id ():to_s ())")
     assert f"\t{track}\t" in lines
     journal.write_text(lines.replace(f"\t{track}\t", "\t999999\t"), encoding="utf-8")
@@ -179,7 +180,8 @@ def test_an_order_of_yesterday(studio: Studio) -> None:
     said = f"Segue! Segue has forgotten this order; if there is a clip, it is results/{job}.wav"
     said += " in the data folder that `segue doctor` names"
     until(lambda: studio.notices() == [said], "the notice")
-    assert not (studio.ardour.session.parent / "segue-orders.txt").exists()
+    journal = studio.ardour.session.parent / "segue-orders.txt"
+    assert f"order\tssshdhhhhdsshh\t{job}" not in journal.read_text(encoding="utf-8")
     assert studio.clip(job).exists()
     assert studio.placed("AI", 0) == []
 
@@ -221,3 +223,36 @@ def test_ardour_is_killed(ends: str, tmp_path: Path) -> None:
             assert list(ardour.orders.iterdir()) == []
             ardour.quit()
         assert studio.clip(job).exists()
+
+
+@pytest.mark.parametrize("kept", ["nowhere", "backup", "session"])
+def test_ardour_is_killed_after_a_clip(kept: str, tmp_path: Path) -> None:
+    """kill -9 with a clip on its track: where neither the session nor Ardour's backup has it, a
+    notice names its file; where one has, there is nothing to say."""
+    with running(tmp_path) as studio:
+        ardour = studio.ardour
+        journal = ardour.session.parent / "segue-orders.txt"
+        save = 'Session:save_state ("", false, false, false, false, false)'
+        ardour.lua(save)
+        job = studio.hold_back("Gitarre")
+        studio.engine.gate.set()
+        placed = studio.placed("AI")
+        until(lambda: not list(ardour.orders.iterdir()), "the end")
+        assert studio.clip(job).name in journal.read_text(encoding="utf-8")
+        if kept == "session":
+            ardour.lua(save)
+            until(lambda: not journal.exists(), "the end of the entry")
+        elif kept == "backup":
+            ardour.back_up()
+        ardour.kill()
+        with ardour:
+            if kept == "nowhere":
+                said = f"laid, but the session was not saved with it: {studio.clip(job)}"
+                until(lambda: studio.notices() == [f"Segue! {said}"], "the notice")
+                assert studio.clip(job).exists()
+            else:
+                assert studio.placed("AI") == placed
+                ardour.lua(save)
+                assert studio.notices() == []
+            until(lambda: not journal.exists(), "the end of the entry")
+            ardour.quit()

@@ -6,9 +6,9 @@ local journal, notices, spool = need ("journal"), need ("notices"), need ("spool
 
 return function ()
 	notices.clear_warnings ()
-	for _, order in ipairs (journal.read ()) do
+	for _, order in ipairs (journal.read ("order")) do
 		spool.remove (order.id)
-		journal.remove (order.id)
+		journal.remove ("order", order.id)
 		print ("Segue: cancelled " .. order.id)
 	end
 end

@@ -4,7 +4,7 @@
 
 local need = ...
 local answers, journal, notices = need ("answers"), need ("journal"), need ("notices")
-local place, spool = need ("place"), need ("spool")
+local laid, place, spool = need ("laid"), need ("place"), need ("spool")
 
 local shown = {} -- id: the text of its range, and where that is
 local late -- ids of orders from before this session was opened
@@ -33,11 +33,12 @@ local function may_place ()
 end
 
 local function lay (order, known)
-	local ok, tracks = pcall (place, order, known.clips)
+	local ok, tracks, newest = pcall (place, order, known.clips)
 	if not ok then
 		notices.warn (tracks .. "; the clip is kept in " .. known.path, order.from)
 		return
 	end
+	laid.remember (order, known.path, newest)
 	local text = ("%s on %s, seed %d"):format (order.region, table.concat (tracks, ", "), known.seed)
 	if #tracks > 1 then
 		text = text .. "; all but the first are muted"
@@ -57,7 +58,7 @@ local function finish (order, known)
 		notices.warn (known.problem, order.from)
 	end
 	spool.remove (order.id)
-	journal.remove (order.id)
+	journal.remove ("order", order.id)
 end
 
 local function forget_closed (open)
@@ -70,7 +71,8 @@ local function forget_closed (open)
 end
 
 local function look ()
-	local orders, open = journal.read (), {}
+	local orders, open = journal.read ("order"), {}
+	laid.look (not late)
 	if not late then
 		late = {}
 		for _, order in ipairs (orders) do

@@ -107,7 +107,7 @@ local function order (kind)
 	local channels = region:to_audioregion ():n_channels ()
 	local path = heard (new.id .. ".wav", track, channels, first, last)
 	spool.write (new.id .. ".order", lines_of (new, path, track, lane, rate))
-	journal.add (new)
+	journal.add ("order", new)
 	print ("Segue: " .. kind .. " " .. new.region .. " (" .. new.id .. ")")
 end
 

@@ -120,8 +120,9 @@ local function part (order, each, rate)
 	return region
 end
 
--- Lays clips (path, at, overlay) where `order` wants them; returns the tracks' names. Of several
--- the first and best is heard, the others are muted. An error, and nothing, where it does not fit.
+-- Lays clips (path, at, overlay) where `order` wants them; returns the tracks' names, and the id of
+-- the newest region. Of several the first and best is heard, the others are muted. An error, and
+-- nothing, where it does not fit.
 return function (order, clips)
 	anchor.check (order)
 	local rate, taken, laid, names = Session:nominal_sample_rate (), {}, {}, {}
@@ -132,6 +133,7 @@ return function (order, clips)
 		laid[i] = { clip = clip, span = span, imported = import (clip.path), track = track }
 		names[i] = track:name ()
 	end
+	local newest
 	Session:begin_reversible_command ("Segue: " .. order.kind)
 	for i, each in ipairs (laid) do
 		local region = part (order, each, rate)
@@ -139,9 +141,10 @@ return function (order, clips)
 		region:set_muted (i > 1)
 		local playlist = each.track:playlist ()
 		playlist:to_stateful ():clear_changes ()
+		newest = region:to_stateful ():id ():to_s ()
 		playlist:add_region (region, Temporal.timepos_t (each.span.at), 1, false)
 		Session:add_stateful_diff_command (playlist:to_statefuldestructible ())
 	end
 	Session:commit_reversible_command (nil)
-	return names
+	return names, newest
 end
