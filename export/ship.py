@@ -95,12 +95,16 @@ def ship(
         export_generator(network, scale, folder / PREVIEW)
         differences[PREVIEW] = generator_parity(network, scale, folder / PREVIEW)
         told["generator"] = generator_facts(network)
+    _check_alike(differences)
+    write_manifest(folder, **told)
+    return differences
+
+
+def _check_alike(differences: dict[str, float]) -> None:
     for name, difference in differences.items():
         if not difference <= TOLERANCE:
             text = f"the ONNX {NOUNS[name]} differs by {difference:.1e}, over {TOLERANCE:g}"
             raise SegueError(Code.NO_MODEL, f"{text}; another PyTorch or ONNX Runtime may agree")
-    write_manifest(folder, **told)
-    return differences
 
 
 def _check_no_base(folder: Path) -> None:
