@@ -78,11 +78,14 @@ class Asked:
 
     @property
     def enough(self) -> float:
-        """The loss at which the search may end: a place's, where its known music is put back."""
+        """The loss at which the search may end: what is left where a clip is polished, its known
+        music put back and the rest led to what is asked.
+        """
         place = self._painter.place
-        if place is None or isinstance(place, Vary) or not self._painter.polishes(self):
+        if isinstance(place, Vary) or not self._painter.polishes(self):
             return 0.0
-        return place.weight * outpaint.ENOUGH
+        beside = place.weight * outpaint.ENOUGH if place else 0.0
+        return beside + sum(term.weight * term.near for term in self._wanted)
 
     @property
     def fitting_space(self) -> Literal["waves", "elements"]:

@@ -31,6 +31,9 @@ ENOUGH = {
     "structure": 0.0,  # the audio still gains when the mel hardly does
     "text": 1 - text.ENOUGH,
 }
+# What of them may be left where polish leads the clip on: from there a search pays in sound for
+# what it gains.
+NEAR = {"intensity": 0.0, "melody": 0.15, "structure": 0.0003, "text": 0.0}
 CLEAR_NATS = math.log(2)  # of a melody's frame: its class as likely as all others together
 
 Loss = Callable[[Tensor], Tensor]  # of a mel (batch, channels, frames), natural log: (batch,)
@@ -39,7 +42,8 @@ Losses = Callable[[slice, torch.device], Loss]  # of those of the gap's frames, 
 
 @dataclass(frozen=True, kw_only=True)
 class Term:
-    """One feature's losses of a gap; up to `enough` it counts as met.
+    """One feature's losses of a gap; up to `enough` it counts as met, and with `near` more as near
+    enough to polish.
 
     `curve` is the level that it asks for in dB, (frames,), NaN where it asks for none.
     """
@@ -47,6 +51,7 @@ class Term:
     kind: str
     weight: float
     enough: float
+    near: float
     losses: Losses
     curve: Tensor | None = None
 
@@ -118,7 +123,14 @@ def terms(scene: Scene) -> tuple[Term, ...]:
         enough = 0.0 if own else ENOUGH[feature.kind]
         curve = _curve(feature, scene) if isinstance(feature, Intensity) else None
         found.append(
-            Term(kind=feature.kind, weight=weight, enough=enough, losses=losses, curve=curve)
+            Term(
+                kind=feature.kind,
+                weight=weight,
+                enough=enough,
+                near=NEAR[feature.kind],
+                losses=losses,
+                curve=curve,
+            )
         )
     return tuple(found)
 

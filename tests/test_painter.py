@@ -128,6 +128,7 @@ def test_what_was_found_is_polished(
         kind="level",
         weight=1.0,
         enough=math.inf,  # met: led nowhere
+        near=0.0,
         losses=lambda made, device: lambda mel: mel.sum(dim=(1, 2)),
     )
     made.window(canvas, 0, (term,) * terms, lambda share: False)
@@ -135,12 +136,13 @@ def test_what_was_found_is_polished(
     assert bool((canvas.mel[..., 90:] == -9).all()) is (levels > 0)
 
 
-def sounding(level: float) -> Term:
-    """A feature that is met where every band says `level`."""
+def sounding(level: float, near: float = 0.0) -> Term:
+    """A feature that is met where every band says `level`, and `near` from there near enough."""
     return Term(
         kind="structure",
         weight=1.0,
         enough=0.0,
+        near=near,
         losses=lambda made, device: lambda mel: (mel - level).abs().mean(dim=(1, 2)),
     )
 
@@ -181,6 +183,7 @@ def level_term(level: float, until: int | None = None, since: int = 0) -> Term:
         kind="intensity",
         weight=1.0,
         enough=0.0,
+        near=0.0,
         losses=lambda made, device: lambda mel: mel.sum(dim=(1, 2)),
         curve=curve,
     )
@@ -367,6 +370,7 @@ def test_adam_moves_what_fits_the_controls(
         kind=kind,
         weight=1.0,
         enough=0.0,
+        near=0.0,
         losses=lambda made, device: lambda mel: mel.sum(dim=(1, 2)),
     )
     made.window(canvas, 0, (term,), lambda share: False)
@@ -376,23 +380,24 @@ def test_adam_moves_what_fits_the_controls(
 @pytest.mark.parametrize(
     ("place", "settings", "polished", "target"),
     [
-        (Outpaint(weight=2.0), {}, True, 2 * outpaint.ENOUGH),
-        (Loop(), {}, True, outpaint.ENOUGH),
+        (Outpaint(weight=2.0), {}, True, 2 * outpaint.ENOUGH + 0.125),
+        (Loop(), {}, True, outpaint.ENOUGH + 0.125),
+        (None, {}, True, 0.125),
         (Outpaint(), {"target_loss": 0.0}, True, 0.0),
         (Outpaint(), {"polish": 0}, True, 0.0),
         (Outpaint(), {}, False, 0.0),
         (Vary(), {"polish": 3}, True, 0.0),
-        (None, {}, True, 0.0),
+        (None, {}, False, 0.0),
     ],
 )
-def test_how_near_known_music_is_near_enough(
+def test_how_near_is_near_enough(
     monkeypatch: pytest.MonkeyPatch,
     place: Place | None,
     settings: dict[str, object],
     polished: bool,
     target: float,
 ) -> None:
-    """Nearer there is nothing to gain where polish puts it back; else all iterations are used."""
+    """Nearer there is nothing to gain where polish leads on; else all iterations are used."""
     told: list[float | None] = []
 
     def optimize(_: object, x_T: Tensor, *, stop: Stop, **__: object) -> Optimized:
@@ -402,6 +407,6 @@ def test_how_near_known_music_is_near_enough(
     monkeypatch.setattr(painter, "optimize", optimize)
     made, canvas = painting(Settings.model_validate({"iterations": 1, **settings}))
     made.place, made.base = place, made.denoiser if polished else None
-    made.window(canvas, 0, (sounding(0.0),), lambda share: False)
+    made.window(canvas, 0, (sounding(0.0, near=0.125),), lambda share: False)
     assert told == [target] * len(told)
     assert told
