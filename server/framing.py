@@ -13,11 +13,12 @@ from torch import Tensor
 from segue.server.clip import Clip, Gap
 from segue.server.ditto.canvas import CUT_FRAMES, SPARE_FRAMES, Canvas
 from segue.server.ditto.mel import MelConfig, MelScale, log_mel
+from segue.server.ditto.partials import BLOCK_FRAMES
 
 EDGE_FRAMES = 8  # read beside what is matched, so that its own edges are analysed whole
 MIN_OVERLAP_FRAMES = 22  # a quarter of a second
-PIECE_FRAMES = 1024  # decoded at a time; each takes 0.8 MB of memory
-HEARD_FRAMES = 96  # of them beside what is kept; the shipped decoder hears no further than 80
+HEARD_FRAMES = 96  # beside what is kept of a piece; the shipped decoder hears no further than 80
+PIECE_FRAMES = BLOCK_FRAMES + 2 * HEARD_FRAMES  # decoded at a time; each takes 0.8 MB of memory
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,14 +110,14 @@ def audio_of(
 
 
 def _decoded(mel: Tensor, decode: Callable[[Tensor], np.ndarray], hop: int) -> np.ndarray:
-    """As in one go, (frames * hop, 2), but in pieces of one size: minutes would take gigabytes."""
-    frames, made = mel.shape[-1], 0
-    pieces = []
-    while made < frames:
-        begun = max(0, min(made - HEARD_FRAMES, frames - PIECE_FRAMES))
+    """As in one go, (frames * hop, 2), but in pieces, each from a block's beginning: minutes would
+    take gigabytes.
+    """
+    frames, pieces = mel.shape[-1], []
+    for begun in range(0, max(1, frames - 2 * HEARD_FRAMES), BLOCK_FRAMES):
         end = begun + PIECE_FRAMES
-        stop = frames if end >= frames else end - HEARD_FRAMES
+        first = begun + HEARD_FRAMES if begun else 0
+        last = frames if end >= frames else end - HEARD_FRAMES
         heard = decode(mel[:, begun:end])
-        pieces.append(heard[(made - begun) * hop : (stop - begun) * hop])
-        made = stop
+        pieces.append(heard[(first - begun) * hop : (last - begun) * hop])
     return np.concatenate(pieces)

@@ -60,7 +60,8 @@ def test_a_long_clip_is_decoded_in_pieces(onnx_file: Path) -> None:
         return decoder(piece)
 
     made = audio_of(mel, decode, MelConfig(), 44100, 2)
-    assert set(held) == {PIECE_FRAMES}
+    assert set(held[:-1]) == {PIECE_FRAMES}
+    assert 0 < held[-1] <= PIECE_FRAMES
     np.testing.assert_allclose(made, decoder(mel), rtol=0, atol=PARITY)
 
 

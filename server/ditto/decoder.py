@@ -1,13 +1,15 @@
 """The decoder: log-mel of mid and side to 44.1 kHz stereo, all of it exportable to ONNX.
 
-A ConvNeXt at frame rate estimates magnitudes and phases (the shape of Vocos, arXiv 2306.00814).
-From there fast Griffin-Lim iterations (Perraudin et al. 2013) alternate between spectra that
-audio can have and spectra that have the mel asked for: only the mel is known, so the network's
-magnitudes are where they start and no more.
+A ConvNeXt at frame rate estimates magnitudes and phases (the shape of Vocos, arXiv 2306.00814);
+below 2.6 kHz, where partials stand apart, phases follow those instead. From there fast Griffin-Lim
+iterations (Perraudin et al. 2013) alternate between spectra that audio can have and spectra that
+have the mel asked for: only the mel is known, so the network's magnitudes are where they start and
+no more.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -15,6 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from segue.server.ditto.mel import MelConfig, MelScale, filterbank, mid_side
+from segue.server.ditto.partials import followed
 from segue.server.ditto.stft import TINY, Spectrum, Stft, fast_griffin_lim
 
 
@@ -23,13 +26,14 @@ class DecoderConfig:
     """Sizes of the decoder.
 
     `fit` iterations bring magnitudes to the mel, once at the start and in each of the
-    `griffin_lim` ones.
+    `griffin_lim` ones. Below bin `partials` phases are those of partials.
     """
 
     width: int = 256
     depth: int = 6
     fit: int = 2
     griffin_lim: int = 12
+    partials: int = 120
 
 
 class Block(nn.Module):
@@ -67,6 +71,9 @@ class Decoder(nn.Module):
         bank = self.stft.arranged(bank) * self.stft.shares
         self.register_buffer("spread", spread.contiguous(), persistent=False)
         self.register_buffer("bank", bank.contiguous(), persistent=False)
+        self.low: Tensor
+        low = self.stft.places(min(config.partials, mel.bins))
+        self.register_buffer("low", low, persistent=False)
         self.enter = nn.Conv1d(mel.channels, config.width, 7, padding=3)
         self.blocks = nn.ModuleList(Block(config.width) for _ in range(config.depth))
         self.norm = nn.LayerNorm(config.width)
@@ -83,13 +90,18 @@ class Decoder(nn.Module):
     def assemble(self, estimate: Tensor, mel: Tensor) -> tuple[Tensor, Spectrum]:
         """Magnitudes (batch * 2, frames, places), and with their phases."""
         out = estimate.unflatten(-1, (2, 2, -1))  # (batch, frames, mid or side, what, bins)
-        arranged = self.stft.arranged(out.transpose(1, 2).flatten(0, 1))
-        correction, phase = arranged.unbind(2)
+        correction, phase = out.transpose(1, 2).flatten(0, 1).unbind(2)
         bands = mel_bands(mel)
-        rough = bands @ self.spread.T
-        magnitude = rough.clamp(min=TINY) * correction.clamp(-6, 3).exp()
-        magnitude = fit_mel(magnitude, bands, self.bank, self.config.fit)
-        return magnitude, self.stft.polar(magnitude, phase)
+        rough = (bands @ self.spread.T).clamp(min=TINY)
+        correction = self.stft.arranged(correction).clamp(-6, 3).exp()
+        plain = fit_mel(rough, bands, self.bank, self.config.fit)
+        magnitude = fit_mel(rough * correction, bands, self.bank, self.config.fit)
+        phase = torch.cat((self._low_phase(plain), phase[..., len(self.low) :]), dim=-1)
+        return magnitude, self.stft.polar(magnitude, self.stft.arranged(phase))
+
+    def _low_phase(self, magnitude: Tensor) -> Tensor:
+        """Of partials, from magnitudes in which each frame is by itself."""
+        return followed(magnitude[..., self.low], 2 * math.pi * self.mel.hop / self.mel.n_fft)
 
     def spectra(self, mel: Tensor) -> tuple[Tensor, Spectrum]:
         """What `assemble` makes of the network's own estimate."""
