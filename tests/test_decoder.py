@@ -13,6 +13,7 @@ import torch
 from segue.export import free_music
 from segue.export.free_music import Track, tracks
 from segue.presets.vocabulary import Code, SegueError
+from segue.server.ditto.decoder import Decoder
 from segue.server.ditto.mel import MelConfig
 from segue.server.ditto.onnx_decoder import INPUT, OUTPUT, PROVIDERS, OnnxDecoder
 from segue.server.framing import PIECE_FRAMES, audio_of
@@ -129,6 +130,25 @@ def test_louder_mel_louder_audio() -> None:
     with torch.no_grad():
         quiet, loud = decoder(mel), decoder(mel + np.log(10))
     torch.testing.assert_close(loud, 10 * quiet, rtol=1e-2, atol=1e-3)
+
+
+def phases(decoder: Decoder, mel: torch.Tensor) -> torch.Tensor:
+    """Where the audio's refinement begins, (rows, frames, places)."""
+    with torch.no_grad():
+        _, (real, imag) = decoder.spectra(mel)
+        return decoder.stft.in_a_row(torch.atan2(imag, real))
+
+
+def test_low_phases_are_those_of_partials() -> None:
+    """Whatever the network says: it has the high ones."""
+    decoder, mel = random_decoder(), random_mel(1, 16)
+    before = phases(decoder, mel)
+    decoder.leave.bias.data += 1
+    same = torch.isclose(before, phases(decoder, mel), atol=1e-3).all(dim=(0, 1))
+    low = decoder.stft.bins < decoder.config.partials
+    inside = (decoder.stft.bins > 1) & (decoder.stft.bins < decoder.mel.bins - 1)
+    assert bool(same[low & inside].all())
+    assert not bool(same[~low & inside].any())
 
 
 def licences(track: Track) -> set[str]:
