@@ -1,7 +1,7 @@
 """The decoder: log-mel of mid and side to 44.1 kHz stereo, all of it exportable to ONNX.
 
 A ConvNeXt at frame rate estimates magnitudes and phases (the shape of Vocos, arXiv 2306.00814);
-below 2.6 kHz, where partials stand apart, phases follow those instead. From there fast Griffin-Lim
+below 2.1 kHz, where partials stand apart, phases follow those instead. From there fast Griffin-Lim
 iterations (Perraudin et al. 2013) alternate between spectra that audio can have and spectra that
 have the mel asked for: only the mel is known, so the network's magnitudes are where they start and
 no more.
@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from segue.server.ditto.mel import MelConfig, MelScale, filterbank, mid_side
-from segue.server.ditto.partials import followed
+from segue.server.ditto.partials import UNKNOWN, followed
 from segue.server.ditto.stft import TINY, Spectrum, Stft, fast_griffin_lim
 
 
@@ -33,7 +33,7 @@ class DecoderConfig:
     depth: int = 6
     fit: int = 2
     griffin_lim: int = 12
-    partials: int = 120
+    partials: int = 100
 
 
 class Block(nn.Module):
@@ -66,14 +66,17 @@ class Decoder(nn.Module):
         self.register_buffer("mean", scale.mean[:, None].clone())
         self.register_buffer("std", scale.std[:, None].clone())
         self.bank: Tensor
-        bank = filterbank(mel, torch.device("cpu"))
-        spread = self.stft.arranged(spread_matrix(bank).T).T
-        bank = self.stft.arranged(bank) * self.stft.shares
+        linear = filterbank(mel, torch.device("cpu"))
+        spread = self.stft.arranged(spread_matrix(linear).T).T
+        bank = self.stft.arranged(linear) * self.stft.shares
         self.register_buffer("spread", spread.contiguous(), persistent=False)
         self.register_buffer("bank", bank.contiguous(), persistent=False)
-        self.low: Tensor
-        low = self.stft.places(min(config.partials, mel.bins))
-        self.register_buffer("low", low, persistent=False)
+        self.between: Tensor
+        self.near: Tensor
+        self.level: Tensor
+        low = min(config.partials, mel.bins)
+        for name, table in zip(("between", "near", "level"), halfway(linear, low), strict=True):
+            self.register_buffer(name, table, persistent=False)
         self.enter = nn.Conv1d(mel.channels, config.width, 7, padding=3)
         self.blocks = nn.ModuleList(Block(config.width) for _ in range(config.depth))
         self.norm = nn.LayerNorm(config.width)
@@ -94,14 +97,21 @@ class Decoder(nn.Module):
         bands = mel_bands(mel)
         rough = (bands @ self.spread.T).clamp(min=TINY)
         correction = self.stft.arranged(correction).clamp(-6, 3).exp()
-        plain = fit_mel(rough, bands, self.bank, self.config.fit)
         magnitude = fit_mel(rough * correction, bands, self.bank, self.config.fit)
-        phase = torch.cat((self._low_phase(plain), phase[..., len(self.low) :]), dim=-1)
+        low = self._low_phase(mel)
+        phase = torch.cat((low, phase[..., low.shape[-1] :]), dim=-1)
         return magnitude, self.stft.polar(magnitude, self.stft.arranged(phase))
 
-    def _low_phase(self, magnitude: Tensor) -> Tensor:
-        """Of partials, from magnitudes in which each frame is by itself."""
-        return followed(magnitude[..., self.low], 2 * math.pi * self.mel.hop / self.mel.n_fft)
+    def _low_phase(self, mel: Tensor) -> Tensor:
+        """Of partials, (rows, frames, bins), from a mel in which each frame is by itself.
+
+        By sums of two bands: a product of matrices rounds otherwise in each runtime, and a peak
+        may then be another's.
+        """
+        log_bands = mel.unflatten(1, (2, -1)).flatten(0, 1).transpose(1, 2)
+        one, other = (log_bands[..., bands] for bands in self.between)
+        height = (one * self.near[0] + other * self.near[1]) - self.level
+        return followed(height, 2 * math.pi * self.mel.hop / self.mel.n_fft)
 
     def spectra(self, mel: Tensor) -> tuple[Tensor, Spectrum]:
         """What `assemble` makes of the network's own estimate."""
@@ -144,3 +154,16 @@ def spread_matrix(bank: Tensor) -> Tensor:
     sums = bank.sum(1, keepdim=True)
     shares = bank / sums
     return (shares / shares.sum(0).clamp(min=TINY) / sums).T
+
+
+def halfway(bank: Tensor, bins: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Between which two bands of a bank (bands, bins) each of the first bins lies.
+
+    Returns their numbers and shares, (2, bins) each, and what to take off their log, (bins,).
+    """
+    sums = bank.sum(1, keepdim=True)
+    shares, bands = (bank / sums.clamp(min=TINY))[:, :bins].topk(2, dim=0)
+    total = shares.sum(0)
+    near = shares / total.clamp(min=TINY)
+    level = (near * sums[:, 0].clamp(min=TINY).log()[bands]).sum(0)
+    return bands, near, level.where(total > 0, -UNKNOWN)

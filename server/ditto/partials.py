@@ -13,25 +13,23 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from segue.server.ditto.stft import TINY
-
+UNKNOWN = -30.0  # natural log of a magnitude, where nothing says how large it is
 REACH = 3  # bins on either side of a peak that are its own: a Hann window's main lobe has two
 BLOCK_FRAMES = 768  # after which all begin anew, so that a long clip can be made in pieces
 
 
-def followed(magnitude: Tensor, turn: float) -> Tensor:
+def followed(height: Tensor, turn: float) -> Tensor:
     """Phases (..., frames, bins) of frames that were multiplied with a symmetric window.
 
-    magnitude: the same shape, from bin 0 on, nothing where it is not known; turn: by how much bin 1
-    turns in a hop, radians.
+    height: natural log of magnitudes, the same shape, from bin 0 on, `UNKNOWN` where nothing says
+    it; turn: by how much bin 1 turns in a hop, radians.
     """
-    here = magnitude.clamp(min=TINY)
+    here = height
     below = torch.cat((here[..., 1:2], here[..., :-1]), dim=-1)  # mirrored at bin 0, as spectra are
     above = torch.cat((here[..., 1:], here[..., -2:-1]), dim=-1)
-    below = torch.where(below > TINY, below, _across(here, above))
-    here, below, above = here.log(), below.log(), above.log()
+    below = torch.where(below > UNKNOWN, below, _across(here, above))
     peak = (here > below) & (here >= above)
-    bins = torch.arange(magnitude.shape[-1], device=magnitude.device, dtype=magnitude.dtype)
+    bins = torch.arange(height.shape[-1], device=height.device, dtype=height.dtype)
     whole = torch.remainder(turn * bins.double(), 2 * math.pi).to(bins)  # turns are left out
     advance = _of_peak(whole + turn * _offset(below, here, above), peak).double()
     phase = _since_the_block_began(advance.cumsum(-2)).to(bins)
@@ -40,8 +38,8 @@ def followed(magnitude: Tensor, turn: float) -> Tensor:
 
 def _across(here: Tensor, above: Tensor) -> Tensor:
     """What a sinusoid under a Hann window has below its peak, by what it has above."""
-    share = (above / here).clamp(max=1)
-    return here * (2 - share) / (1 + 4 * share)
+    share = (above - here).clamp(max=0).exp()
+    return here + ((2 - share) / (1 + 4 * share)).log()
 
 
 def _since_the_block_began(total: Tensor) -> Tensor:
