@@ -24,14 +24,13 @@ def followed(height: Tensor, turn: float) -> Tensor:
     height: natural log of magnitudes, the same shape, from bin 0 on, `UNKNOWN` where nothing says
     it; turn: by how much bin 1 turns in a hop, radians.
     """
-    here = height
-    below = torch.cat((here[..., 1:2], here[..., :-1]), dim=-1)  # mirrored at bin 0, as spectra are
-    above = torch.cat((here[..., 1:], here[..., -2:-1]), dim=-1)
-    below = torch.where(below > UNKNOWN, below, _across(here, above))
-    peak = (here > below) & (here >= above)
+    below = torch.cat((height[..., 1:2], height[..., :-1]), dim=-1)  # mirrored at 0
+    above = torch.cat((height[..., 1:], height[..., -2:-1]), dim=-1)
+    below = torch.where(below > UNKNOWN, below, _across(height, above))
+    peak = (height > below) & (height >= above)
     bins = torch.arange(height.shape[-1], device=height.device, dtype=height.dtype)
     whole = torch.remainder(turn * bins.double(), 2 * math.pi).to(bins)  # turns are left out
-    advance = _of_peak(whole + turn * _offset(below, here, above), peak).double()
+    advance = _of_peak(whole + turn * _offset(below, height, above), peak).double()
     phase = _since_the_block_began(advance.cumsum(-2)).to(bins)
     return _of_peak(phase, peak) - math.pi * (bins % 2)  # counted from a frame's first sample
 

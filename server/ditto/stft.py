@@ -80,10 +80,6 @@ class Stft(nn.Module):
         """(..., bins) to (..., places)."""
         return values[..., self.bins]
 
-    def places(self, count: int) -> Tensor:
-        """Where the first `count` bins stand in a row, (count,)."""
-        return (self.bins == torch.arange(count)[:, None]).int().argmax(dim=1)
-
     def blocks(self, values: Tensor) -> Tensor:
         """(rows, frames, places) as a part of a spectrum."""
         return values.unflatten(-1, (self.classes, self.b)).movedim(-2, 0)
