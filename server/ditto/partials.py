@@ -1,8 +1,8 @@
-"""Phases of partials, followed from frame to frame: single-pass spectrogram inversion.
+"""Phases of partials, followed from frame to frame.
 
 A peak of a frame's magnitudes is a partial, which turns from one frame to the next as its
-frequency says; the bins beside it turn with it (Beauregard, Harish, Wyse 2015). No network says
-this better where partials stand apart.
+frequency says; the bins beside it turn with it (after single-pass spectrogram inversion,
+Beauregard, Harish, Wyse 2015, but each bin sums what turned it, whichever peak that was).
 """
 
 from __future__ import annotations
