@@ -6,6 +6,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -261,7 +262,8 @@ def test_a_stranger_on_the_port(says: bytes, desk: Desk) -> None:
 
 
 def long_order(desk: Desk, buffer: int | None = None) -> Any:
-    """A function for the turns of an order of five thousand points; the first one gives it.
+    """A function for the turns of an order of five thousand points; the first one gives it, and
+    called with True it is stopped.
 
     Its messages are there before, for they are made in turns of their own. The system holds
     `buffer` bytes of what is sent and not yet taken; else as many as it likes.
@@ -285,7 +287,8 @@ def long_order(desk: Desk, buffer: int | None = None) -> Any:
         " messages[#messages + 1] = { address = '/segue/outpaint', { 's', 'long' },"
         "   { 's', path }, { 'd', 1 }, { 'd', 4 }, { 'd', 6 }, { 'i', 3 } }"
         " local text = use('line').text(messages)"
-        " return function()"
+        " return function(over)"
+        "   if over then return order:close() end"
         "   order = order or wire.order('long', messages, text)"
         "   for _, message in ipairs(order:answers()) do job:hear(message) end"
         "   return job.state end"
@@ -317,6 +320,37 @@ def test_a_last_word(desk: Desk) -> None:
             connection.sendall(Lengths().frame(done))
             connection.shutdown(socket.SHUT_WR)
             assert until(lambda: turn() != "asked" and turn()) == "done"
+
+
+def test_it_is_stopped_while_the_bridge_speaks(desk: Desk) -> None:
+    """What it says then resets no connection on which the stop has still to be read."""
+    desk.spool.rmdir()
+    progress = Lengths().frame(encode("/segue/job/progress", ("s", "long"), ("f", 0.5)))
+    leaves, heard = threading.Event(), []
+
+    def speak() -> None:
+        with server.accept()[0] as connection:
+            connection.settimeout(DEADLINE_SECONDS)
+            leaves.wait(DEADLINE_SECONDS)
+            for _ in range(3):
+                time.sleep(0.03)
+                connection.sendall(progress)
+            while data := connection.recv(1 << 16):
+                heard.append(data)
+
+    with (
+        socket.create_server(("127.0.0.1", 0)) as server,
+        told(server.getsockname()[1]),
+        ThreadPoolExecutor(1) as pool,
+    ):
+        turn = long_order(desk)
+        for _ in range(20):  # a turn makes packets of some 32 KiB
+            turn()
+        speaks = pool.submit(speak)
+        leaves.set()
+        turn(True)
+        speaks.result()
+    assert b"".join(heard).endswith(Lengths().frame(encode("/segue/cancel", ("s", "long"))))
 
 
 @contextmanager

@@ -141,11 +141,6 @@ function curl:answers()
   return messages
 end
 
---- Send one more, unless what was asked for has ended.
-function curl:add(message)
-  if self.state == "open" then self.leaves = post(self, line.write(message)) end
-end
-
 function curl:closed()
   return self.state == "closed"
 end
@@ -154,6 +149,12 @@ function curl:close()
   self.state = "closed"
   if self.leaves then return end -- another curl has yet to read them
   for _, ending in ipairs(ENDINGS) do os.remove(self.stem .. ending) end
+end
+
+--- Say this last, unless what was asked for has ended.
+function curl:finish(message)
+  if self.state == "open" then self.leaves = post(self, line.write(message)) end
+  self:close()
 end
 
 return curl

@@ -1,6 +1,6 @@
 -- Segue: placed by `segue install`, which replaces it: changes are lost.
 -- Messages to the bridge and back over a TCP connection of this machine: OSC 1.0, each packet
--- behind its length. Nothing here waits: a turn sends what is taken and reads what is there.
+-- behind its length. A turn does not wait: it sends what is taken and reads what is there.
 
 local use = ...
 local osc, luasocket, bridge_port = use("osc"), use("luasocket"), use("port")
@@ -10,6 +10,7 @@ stream.__index = stream
 
 local HOST = "127.0.0.1"
 local PATIENCE = 2 -- seconds, until the first answer
+local GOODBYE = 0.3 -- seconds at most, until the other end has hung up too
 local MAX_UNSENT = 1 << 15 -- bytes from which on no more messages are made into packets
 local PIECES_A_TURN = 410 -- that is 16 KiB
 -- Longer strings are laid out otherwise from Lua 5.4.7 on, and a library that brings 5.4.6 along
@@ -78,7 +79,7 @@ function stream.new(messages)
   local self = setmetatable({
     tcp = tcp, port = bridge_port(), state = "connecting", heard = false,
     began = reaper.time_precise(), messages = table.move(messages, 1, #messages, 1, {}),
-    packed = 0, unsent = "", unread = "",
+    packed = 0, unsent = "", unread = "", clock = core.gettime,
   }, stream)
   tcp:settimeout(0)
   tcp:setoption("tcp-nodelay", true)
@@ -95,14 +96,25 @@ function stream:answers()
   return messages
 end
 
---- Send one more, now if it is taken.
-function stream:add(message)
-  self.messages[#self.messages + 1] = message
-  try(self, push)
-end
-
 function stream:closed()
   return self.state == "closed"
+end
+
+--- Send all, and read until the other end has read it too and hung up: an answer that comes after
+--- a hang-up resets the connection, and what was sent and not yet read is lost with it.
+local function part(self)
+  local over = self.clock() + GOODBYE
+  self.tcp:settimeout(GOODBYE)
+  push(self)
+  self.tcp:shutdown("send")
+  repeat local more = self.tcp:receive(PIECE) until not more or self.clock() > over
+end
+
+--- Say this last, and hang up.
+function stream:finish(message)
+  self.messages[#self.messages + 1] = message
+  try(self, part)
+  self:close()
 end
 
 function stream:close()

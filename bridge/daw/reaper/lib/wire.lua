@@ -78,9 +78,7 @@ end
 
 --- Nothing more is wanted of it: a job that has not ended is stopped.
 function wire:close()
-  self.stream:add({ address = "/segue/cancel", { "s", self.id } })
-  self.stream:answers() -- with something unread, closing might take back what was just sent
-  self.stream:close()
+  self.stream:finish({ address = "/segue/cancel", { "s", self.id } })
   if self.files then self.files:close() end
 end
 
