@@ -33,7 +33,7 @@ ENOUGH = {
 }
 # What of them may be left where polish leads the clip on: from there a search pays in sound for
 # what it gains.
-NEAR = {"intensity": 0.0, "melody": 0.15, "structure": 0.0003, "text": 0.0}
+NEAR = {"intensity": 1.0, "melody": 0.15, "structure": 0.0003, "text": 0.0}
 CLEAR_NATS = math.log(2)  # of a melody's frame: its class as likely as all others together
 
 Loss = Callable[[Tensor], Tensor]  # of a mel (batch, channels, frames), natural log: (batch,)

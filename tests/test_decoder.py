@@ -13,8 +13,8 @@ import torch
 from segue.export import free_music
 from segue.export.free_music import Track, tracks
 from segue.presets.vocabulary import Code, SegueError
-from segue.server.ditto.decoder import Decoder
-from segue.server.ditto.mel import MelConfig
+from segue.server.ditto.decoder import Decoder, covering, spread_matrix
+from segue.server.ditto.mel import MelConfig, filterbank, log_mel
 from segue.server.ditto.onnx_decoder import INPUT, OUTPUT, PROVIDERS, OnnxDecoder
 from segue.server.framing import PIECE_FRAMES, audio_of
 from tests.tiny import SCALE, random_decoder
@@ -149,6 +149,27 @@ def test_low_phases_are_those_of_partials() -> None:
     inside = (decoder.stft.bins > 1) & (decoder.stft.bins < decoder.mel.bins - 1)
     assert bool(same[low & inside].all())
     assert not bool(same[~low & inside].any())
+
+
+@pytest.mark.parametrize("hz", [220.0, 440.0, 987.8, 1760.0])
+def test_a_tone_s_mel_says_how_it_turns(hz: float) -> None:
+    """Bands are wider than bins, and yet its frequency comes back within a quarter of a bin."""
+    config, decoder = MelConfig(), random_decoder()
+    tone = (2 * np.pi * hz * torch.arange(40 * HOP) / config.sample_rate).sin()
+    phase = decoder._low_phase(log_mel(tone.expand(2, -1), config)[None])[0, 5:-5]
+    turned = phase[:, round(hz / config.sample_rate * config.n_fft)].diff()
+    off = torch.remainder(turned - 2 * np.pi * hz * HOP / config.sample_rate + np.pi, 2 * np.pi)
+    assert float((off - np.pi).abs().max()) < 0.25 * 2 * np.pi * HOP / config.n_fft
+
+
+def test_the_bands_over_low_bins_suffice() -> None:
+    """What they say of these is what all bands say."""
+    bank = filterbank(MelConfig(), torch.device("cpu"))
+    part = covering(bank, 100)
+    assert part.shape < bank.shape
+    bands = torch.rand(4, len(bank))
+    few, all_ = (bands[:, : len(b)] @ spread_matrix(b).T for b in (part, bank))
+    torch.testing.assert_close(few[:, :100], all_[:, :100])
 
 
 def licences(track: Track) -> set[str]:

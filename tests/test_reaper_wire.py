@@ -326,7 +326,8 @@ def test_it_is_stopped_while_the_bridge_speaks(desk: Desk) -> None:
     """What it says then resets no connection on which the stop has still to be read."""
     desk.spool.rmdir()
     progress = Lengths().frame(encode("/segue/job/progress", ("s", "long"), ("f", 0.5)))
-    leaves, heard = threading.Event(), []
+    leaves = threading.Event()
+    heard: list[bytes] = []
 
     def speak() -> None:
         with server.accept()[0] as connection:

@@ -20,6 +20,8 @@ from segue.server.ditto.mel import MelConfig, MelScale, filterbank, mid_side
 from segue.server.ditto.partials import UNKNOWN, followed
 from segue.server.ditto.stft import TINY, Spectrum, Stft, fast_griffin_lim
 
+LOW_FIT = 8  # iterations that bring low magnitudes to the mel: their peaks are the partials
+
 
 @dataclass(frozen=True, kw_only=True)
 class DecoderConfig:
@@ -71,12 +73,11 @@ class Decoder(nn.Module):
         bank = self.stft.arranged(linear) * self.stft.shares
         self.register_buffer("spread", spread.contiguous(), persistent=False)
         self.register_buffer("bank", bank.contiguous(), persistent=False)
-        self.between: Tensor
-        self.near: Tensor
-        self.level: Tensor
-        low = min(config.partials, mel.bins)
-        for name, table in zip(("between", "near", "level"), halfway(linear, low), strict=True):
-            self.register_buffer(name, table, persistent=False)
+        self.low_bank: Tensor
+        self.low_spread: Tensor
+        low_bank = covering(linear, config.partials).double()
+        self.register_buffer("low_bank", low_bank, persistent=False)
+        self.register_buffer("low_spread", spread_matrix(low_bank), persistent=False)
         self.enter = nn.Conv1d(mel.channels, config.width, 7, padding=3)
         self.blocks = nn.ModuleList(Block(config.width) for _ in range(config.depth))
         self.norm = nn.LayerNorm(config.width)
@@ -105,13 +106,13 @@ class Decoder(nn.Module):
     def _low_phase(self, mel: Tensor) -> Tensor:
         """Of partials, (rows, frames, bins), from a mel in which each frame is by itself.
 
-        By sums of two bands: a product of matrices rounds otherwise in each runtime, and a peak
-        may then be another's.
+        In float64: products of matrices round otherwise in each runtime, and what is a peak by a
+        rounding is another's bin in the next.
         """
-        log_bands = mel.unflatten(1, (2, -1)).flatten(0, 1).transpose(1, 2)
-        one, other = (log_bands[..., bands] for bands in self.between)
-        height = (one * self.near[0] + other * self.near[1]) - self.level
-        return followed(height, 2 * math.pi * self.mel.hop / self.mel.n_fft)
+        bands = mel_bands(mel.double())[..., : len(self.low_bank)]
+        magnitude = fit_mel(bands @ self.low_spread.T, bands, self.low_bank, LOW_FIT)
+        height = magnitude[..., : self.config.partials].clamp(min=math.exp(UNKNOWN)).log()
+        return followed(height, 2 * math.pi * self.mel.hop / self.mel.n_fft).to(mel)
 
     def spectra(self, mel: Tensor) -> tuple[Tensor, Spectrum]:
         """What `assemble` makes of the network's own estimate."""
@@ -142,9 +143,9 @@ def fit_mel(magnitude: Tensor, bands: Tensor, bank: Tensor, iterations: int) -> 
     """
     covering = bank.sum(0)
     outside = (covering <= 0).to(bank.dtype)
-    shares = bank / (covering + outside)
+    shares, heard = bank / (covering + outside), bank.T
     for _ in range(iterations):
-        ratio = bands / (magnitude @ bank.T).clamp(min=TINY)
+        ratio = bands / (magnitude @ heard).clamp(min=TINY)
         magnitude = magnitude * (ratio @ shares + outside)
     return magnitude
 
@@ -156,14 +157,7 @@ def spread_matrix(bank: Tensor) -> Tensor:
     return (shares / shares.sum(0).clamp(min=TINY) / sums).T
 
 
-def halfway(bank: Tensor, bins: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Between which two bands of a bank (bands, bins) each of the first bins lies.
-
-    Returns their numbers and shares, (2, bins) each, and what to take off their log, (bins,).
-    """
-    sums = bank.sum(1, keepdim=True)
-    shares, bands = (bank / sums.clamp(min=TINY))[:, :bins].topk(2, dim=0)
-    total = shares.sum(0)
-    near = shares / total.clamp(min=TINY)
-    level = (near * sums[:, 0].clamp(min=TINY).log()[bands]).sum(0)
-    return bands, near, level.where(total > 0, -UNKNOWN)
+def covering(bank: Tensor, bins: int) -> Tensor:
+    """The part of a bank (bands, bins) that says how large the first bins are."""
+    bands = int(bank[:, :bins].any(1).sum())
+    return bank[:bands, : max(bins, int(bank[:bands].any(0).nonzero().max()) + 1)]
