@@ -302,7 +302,7 @@ def test_a_file_here_does_not_shadow_a_module(tmp_path: Path) -> None:
     assert done.returncode == 0
 
 
-@pytest.mark.parametrize("seeds", ["nan", "0", "1,65", "", "1e999"])
+@pytest.mark.parametrize("seeds", ["nan", "0", "1,65", "1.5", "", "1e999"])
 def test_bench_takes_as_many_seeds_as_a_job(seeds: str) -> None:
     """Others are refused before anything is made."""
     code, shown, said = invoke("bench", "--seeds", seeds)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import statistics
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
@@ -20,6 +20,8 @@ if TYPE_CHECKING:  # torch and the rooms are imported when the command runs
 BENCH = Path("bench")
 PRESET, QUICK_PRESET = "continue", "sketch"  # of the server's clips; the first is our default
 QUICK_SECONDS, QUICK_QUEUE = 1.0, 3
+
+Number = TypeVar("Number", int, float)
 
 
 def bench(
@@ -60,8 +62,8 @@ def bench(
         tasks=tuple(name.strip() for name in tasks.split(",")) if tasks else tuple(TASKS),
         repeat=repeat,
         ditto_iterations=None if ditto_full else ditto_iterations,
-        seeds=tuple(int(each) for each in _numbers(seeds, MAX_SEEDS)),
-        lengths=_numbers(lengths, MAX_NEW_SECONDS),
+        seeds=_numbers(seeds, MAX_SEEDS, int),
+        lengths=_numbers(lengths, MAX_NEW_SECONDS, float),
     )
     config = config.quick() if quick else config
     with disk_trouble_said():
@@ -73,10 +75,10 @@ def bench(
     typer.echo(f"wrote {out}")
 
 
-def _numbers(text: str, most: float) -> tuple[float, ...]:
-    """Raises SegueError unless all are from 1 to `most`."""
+def _numbers(text: str, most: float, read: type[Number]) -> tuple[Number, ...]:
+    """Raises SegueError unless all are from 1 to `most`, and whole where `read` is int."""
     try:
-        numbers = tuple(float(each) for each in text.split(","))
+        numbers = tuple(read(each) for each in text.split(","))
     except ValueError:
         numbers = ()
     if not numbers or not all(1 <= each <= most for each in numbers):
