@@ -207,6 +207,37 @@ def test_who_does_not_read_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
     asyncio.run(scenario())
 
 
+def test_last_words_are_heard() -> None:
+    """Also where an answer meets a connection that was reset, for the other end had not read all
+    when it hung up.
+    """
+    heard: list[bytes] = []
+
+    async def scenario() -> None:
+        senders: list[Sender] = []
+
+        def receive(packet: bytes, sender: Sender) -> None:
+            heard.append(packet)
+            senders.append(sender)
+
+        port = TcpPort(receive, lambda sender: None)
+        await port.open(0)
+        with socket.create_connection(("127.0.0.1", port.port)) as client:
+            client.sendall(Lengths().frame(b"first"))
+            async with asyncio.timeout(DEADLINE_SECONDS):
+                while not senders:
+                    await asyncio.sleep(0.01)
+            port.send(Reply(b"unread", senders[0]))
+            client.sendall(Lengths().frame(b"last"))
+        for _ in range(2):
+            port.send(Reply(b"too late", senders[0]))
+        await asyncio.sleep(0.1)
+        port.close()
+
+    asyncio.run(scenario())
+    assert heard == [b"first", b"last"]
+
+
 @pytest.mark.skipif(shutil.which("oscsend") is None, reason=NO_LIBLO)
 def test_liblo_over_tcp(running: Running) -> None:
     """liblo's oscsend orders over TCP, with lengths; a subscriber hears that the server is away."""

@@ -9,10 +9,12 @@ import asyncio
 import logging
 import socket
 from collections.abc import Callable
+from contextlib import suppress
 from string import ascii_uppercase
 from typing import cast
 
 from segue.bridge.osc import http, oscquery
+from segue.bridge.osc.codec import MAX_DATAGRAM_BYTES
 from segue.bridge.osc.commands import Sender
 from segue.bridge.osc.http_order import Order
 from segue.bridge.osc.session import Reply
@@ -129,9 +131,18 @@ class Connection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Part of asyncio.Protocol."""
+        if exc is not None:
+            self._read_the_rest()
         if self._port.connections.get(self._sender) is self:
             del self._port.connections[self._sender]
             self._port.leave(self._sender)
+
+    def _read_the_rest(self) -> None:
+        """What was said before hanging up, which asyncio drops where an answer finds nobody."""
+        assert self._transport is not None
+        with suppress(OSError), self._transport.get_extra_info("socket").dup() as rest:
+            while data := rest.recv(MAX_DATAGRAM_BYTES):
+                self.data_received(data)
 
     def close(self) -> None:
         """Hang up."""

@@ -10,7 +10,7 @@ stream.__index = stream
 
 local HOST = "127.0.0.1"
 local PATIENCE = 2 -- seconds, until the first answer
-local GOODBYE = 0.3 -- seconds at most, until the other end has hung up too
+local GOODBYE = 0.025 -- seconds at most, until the other end has hung up too
 local MAX_UNSENT = 1 << 15 -- bytes from which on no more messages are made into packets
 local PIECES_A_TURN = 410 -- that is 16 KiB
 -- Longer strings are laid out otherwise from Lua 5.4.7 on, and a library that brings 5.4.6 along
@@ -100,14 +100,15 @@ function stream:closed()
   return self.state == "closed"
 end
 
---- Send all, and read until the other end has read it too and hung up: an answer that comes after
---- a hang-up resets the connection, and what was sent and not yet read is lost with it.
+--- Send what is taken, and read until the other end has read it too and hung up: an answer that
+--- comes after a hang-up resets the connection, and what was sent and not yet read may be lost.
 local function part(self)
   local over = self.clock() + GOODBYE
-  self.tcp:settimeout(GOODBYE)
   push(self)
   self.tcp:shutdown("send")
-  repeat local more = self.tcp:receive(PIECE) until not more or self.clock() > over
+  repeat
+    self.tcp:settimeout(math.max(0, over - self.clock()))
+  until not self.tcp:receive(PIECE) or self.clock() > over
 end
 
 --- Say this last, and hang up.
