@@ -107,9 +107,10 @@ class Decoder(nn.Module):
         """Of partials, (rows, frames, bins), from a mel in which each frame is by itself.
 
         In float64: products of matrices round otherwise in each runtime, and what is a peak by a
-        rounding is another's bin in the next.
+        rounding is another's bin in the next. Without a gradient: a turn that a thousand frames
+        add up says nothing of where to go.
         """
-        bands = mel_bands(mel.double())[..., : len(self.low_bank)]
+        bands = mel_bands(mel.detach().double())[..., : len(self.low_bank)]
         magnitude = fit_mel(bands @ self.low_spread.T, bands, self.low_bank, LOW_FIT)
         height = magnitude[..., : self.config.partials].clamp(min=math.exp(UNKNOWN)).log()
         return followed(height, 2 * math.pi * self.mel.hop / self.mel.n_fft).to(mel)
