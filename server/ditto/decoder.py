@@ -75,7 +75,7 @@ class Decoder(nn.Module):
         self.register_buffer("bank", bank.contiguous(), persistent=False)
         self.low_bank: Tensor
         self.low_spread: Tensor
-        low_bank = covering(linear, config.partials).double()
+        low_bank = bands_over(linear, config.partials).double()
         self.register_buffer("low_bank", low_bank, persistent=False)
         self.register_buffer("low_spread", spread_matrix(low_bank), persistent=False)
         self.enter = nn.Conv1d(mel.channels, config.width, 7, padding=3)
@@ -158,7 +158,7 @@ def spread_matrix(bank: Tensor) -> Tensor:
     return (shares / shares.sum(0).clamp(min=TINY) / sums).T
 
 
-def covering(bank: Tensor, bins: int) -> Tensor:
+def bands_over(bank: Tensor, bins: int) -> Tensor:
     """The part of a bank (bands, bins) that says how large the first bins are."""
     bands = int(bank[:, :bins].any(1).sum())
     return bank[:bands, : max(bins, int(bank[:bands].any(0).nonzero().max()) + 1)]

@@ -102,7 +102,7 @@ end
 
 --- Send what is taken, and read until the other end has read it too and hung up: an answer that
 --- comes after a hang-up resets the connection, and what was sent and not yet read may be lost.
-local function part(self)
+local function hang_up(self)
   local over = self.clock() + GOODBYE
   push(self)
   self.tcp:shutdown("send")
@@ -114,7 +114,7 @@ end
 --- Say this last, and hang up.
 function stream:finish(message)
   self.messages[#self.messages + 1] = message
-  try(self, part)
+  try(self, hang_up)
   self:close()
 end
 
