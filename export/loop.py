@@ -269,6 +269,8 @@ def learn(
     curve = Curve(learner.folder, learner.step) if ranks.first() else None
     if curve and learner.step:
         print(_told(learner), flush=True)
+    if curve and on_snapshot and (gone := _gone_by(learner)):
+        print(gone, flush=True)
     pace, saved, recent, shown = learner.pace, time.monotonic(), list[float](), learner.seconds
     while learner.step < pace.steps:
         started = time.monotonic()
@@ -310,6 +312,16 @@ def _told(learner: Learner[M]) -> str:
         return f"going on from step {learner.step} in {learner.folder}"
     done = f"{learner.folder} has had {learner.step} steps, and nothing is left to do"
     return f"{done}; give more --steps, or --out another folder to begin anew"
+
+
+def _gone_by(learner: Learner[M]) -> str | None:
+    """What to say of snapshots asked for too late."""
+    asked = (n for n in learner.pace.snapshots if n <= learner.step)
+    steps = [str(n) for n in asked if not snapshot(learner.folder, n).exists()]
+    if not steps:
+        return None
+    text = f"{learner.folder} is past step {', '.join(steps)}, and what it was then was not kept"
+    return f"{text}; give --out another folder to have that snapshot"
 
 
 def _keep(learner: Learner[M], curve: Curve | None) -> None:

@@ -346,6 +346,20 @@ def test_weights_on_the_way_are_kept(data: Path, teacher: Path, tmp_path: Path) 
         assert read_notes(path.parent / kept[0]) == read_notes(path)
 
 
+def test_snapshots_asked_for_too_late_are_told(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The run goes on and keeps those that are still to come; one that is there isn't missed."""
+    train(data, tmp_path, replace(RECIPE, steps=4, snapshots=(4,)), "cpu")
+    capsys.readouterr()
+    train(data, tmp_path, replace(RECIPE, steps=6, snapshots=(2, 3, 4, 6)), "cpu")
+    told = capsys.readouterr().out
+    assert f"{tmp_path} is past step 2, 3, and what it was then was not kept" in told
+    assert "give --out another folder to have that snapshot" in told
+    kept = sorted(each.name for each in tmp_path.glob("step-*"))
+    assert kept == ["step-00004.safetensors", "step-00006.safetensors"]
+
+
 def test_sharpening_lowers_the_loss(
     data: Path, tagged: tuple[Path, Path], tmp_path: Path, line_often: None
 ) -> None:
