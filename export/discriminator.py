@@ -100,13 +100,19 @@ def feature_distance(features: Tensor) -> Tensor:
 
 
 class Jury:
-    """The discriminators and what trains them."""
+    """Discriminators, called with what is made and what is real, and what trains them."""
 
-    def __init__(self, width: int, rate: float, device: torch.device) -> None:
-        self.discriminators = Discriminators(width).to(device)
+    def __init__(
+        self,
+        discriminators: nn.Module,
+        rate: float,
+        device: torch.device,
+        betas: tuple[float, float] = (0.8, 0.9),
+    ) -> None:
+        self.discriminators = discriminators.to(device)
         self.rate = rate
         self.optimizer = torch.optim.AdamW(
-            self.discriminators.parameters(), lr=rate, betas=(0.8, 0.9), weight_decay=0.01
+            self.discriminators.parameters(), lr=rate, betas=betas, weight_decay=0.01
         )
 
     @property
@@ -115,7 +121,7 @@ class Jury:
         return {"discriminators": self.discriminators, "jury": self.optimizer}
 
     def judge(self, made: Tensor, real: Tensor, factor: float) -> tuple[Tensor, Tensor]:
-        """The pull on (rows, samples) `made` towards being taken for real, and the jury's loss.
+        """The pull on `made` (rows, ...) towards being taken for real, and the jury's loss.
 
         One forward pass serves both sides; then the jury takes a step of `factor` its rate.
         Raises SegueError before it does when its loss or gradient is not finite.
@@ -124,10 +130,11 @@ class Jury:
         with autocast(made.device):
             verdict = self.discriminators(heard, real)
         (pull,) = torch.autograd.grad(verdict.maker, heard, retain_graph=True)
-        self._update(verdict.discriminators, factor)
+        self.update(verdict.discriminators, factor)
         return pull, verdict.discriminators.detach()
 
-    def _update(self, loss: Tensor, factor: float) -> None:
+    def update(self, loss: Tensor, factor: float) -> None:
+        """One step down `loss`, at `factor` of the rate; raises SegueError as `judge` does."""
         parameters = list(self.discriminators.parameters())
         # Asked for these alone, autograd leaves out the way back to the audio.
         for p, gradient in zip(parameters, torch.autograd.grad(loss, parameters), strict=True):

@@ -9,10 +9,15 @@ teacher steps with classifier-free guidance, and the student learns its scale w 
 One estimate of x_0 has to serve every s (PCM, arXiv 2405.18407, section 3.2). With the error
 taken at s, as in the paper, jumps that end near t weigh little and long ones decide; divided by
 (1 - s/t)^2 all weighed the same, and a single step stayed as blurred as the teacher's.
+
+What is still blurred then is what a network of this size can't tell apart. `adversarial_from`
+lets discriminators in, as CTM has them (arXiv 2310.02279) and the paper does without. What they
+teach is soon too much, and `blend` mixes it with what was before (WiSE-FT, arXiv 2109.01903).
 """
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -22,13 +27,15 @@ from torch import Tensor
 
 from segue.export.augment import Augment
 from segue.export.dataset import Windows, summary
+from segue.export.discriminator import Jury
 from segue.export.loop import Learner, Pace, autocast, device_of, in_the_loss, learn, snapshot
+from segue.export.mel_discriminator import MelJury
 from segue.export.packed import check_mel
 from segue.export.train import held_out_measure, without_tags
 from segue.presets.vocabulary import MAX_GUIDANCE, Code, SegueError
 from segue.server.ditto.ctm import Denoiser, jump
 from segue.server.ditto.mel import MelScale
-from segue.server.ditto.network import conditioned, guided
+from segue.server.ditto.network import SegueSmall, conditioned, guided
 from segue.server.ditto.schedule import RectifiedFlow, Schedule, add_noise, grid
 from segue.server.ditto.weights import (
     Generator,
@@ -40,13 +47,20 @@ from segue.server.ditto.weights import (
 )
 
 TEACHER_STEPS = 20
+GAMMA = 0.2  # CTM's share of fresh noise where it is sampled in two steps
+SECOND_STEPS = (0.5, 0.95)  # levels from which a second step may start
+RAMP_STEPS = 40  # in which the pull of the discriminators grows to what it is
+LEAST = 1e-20
 
 
 @dataclass(frozen=True, kw_only=True)
 class DistillConfig(Pace):
     """Length and pace of the distillation; the paper leaves rate, batch and EMA open.
 
-    w is drawn evenly from 1 to `guidance`.
+    w is drawn evenly from 1 to `guidance`. With `adversarial_from` half of the windows start at
+    t_max, and discriminators judge one and two steps from pure noise; from that step on they are
+    heeded, in the end as much as the consistency error of the same windows. The weights written
+    are `blend` of what was learned, and the rest of those it began with.
     """
 
     method: str = "ctm"
@@ -58,12 +72,23 @@ class DistillConfig(Pace):
     guidance: float = MAX_GUIDANCE
     tag_dropout: float = 0.5
     augment: Augment = field(default_factory=Augment)
+    adversarial_from: int | None = None
+    blend: float = 1.0
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.method not in DRAW_TARGET:
             known = ", ".join(DRAW_TARGET)
             raise SegueError(Code.BAD_REQUEST, f"no method {self.method!r}; there are: {known}")
+        if self.adversarial_from is not None and self.batch < 2:
+            raise SegueError(Code.BAD_REQUEST, "discriminators need a --batch of 2 at least")
+        if not 0 < self.blend <= 1:
+            raise SegueError(Code.BAD_REQUEST, "--blend must be above 0 and at most 1")
+
+    def heed(self, step: int) -> float:
+        """How much of the discriminators' pull the student feels at `step`, from 0 to 1."""
+        since = step - (self.adversarial_from or 0)
+        return min(1.0, max(0.0, since / RAMP_STEPS))
 
 
 def _anywhere_below(i: Tensor, generator: torch.Generator) -> Tensor:
@@ -101,6 +126,49 @@ def consistency_loss(
     return ((made - goal) ** 2).mean(dim=(1, 2))
 
 
+def one_and_two_steps(
+    student: Denoiser, schedule: Schedule, x_T: Tensor, generator: torch.Generator
+) -> Tensor:
+    """What one step makes of pure noise, and a second one of what the first has led to.
+
+    x_T: (n, channels, frames); returns (2 * n, ...). Gradients reach each step by itself.
+    """
+    t_max = schedule.t_max
+    one = student(x_T, x_T.new_full((len(x_T),), t_max))
+    low, high = SECOND_STEPS
+    t = (low + (high - low) * torch.rand(len(x_T), generator=generator)).to(x_T)
+    fresh = torch.randn(x_T.shape, generator=generator).to(x_T)
+    x_t = jump(lambda *_: one.detach(), schedule, x_T, t_max, t, gamma=GAMMA, noise=fresh)
+    return torch.cat((one, student(x_t, t)))
+
+
+def adversarial_loss(jury: Jury, made: Tensor, real: Tensor, pull: Tensor) -> Tensor:
+    """The jury's loss in value, its pull on `made` in slope; the jury learns on the way.
+
+    The slope in an element is, root mean square, that of a squared error of `pull` there.
+    """
+    towards, own = jury.judge(made, real, 1.0)
+    towards = towards / towards.square().mean().sqrt().clamp(min=LEAST)
+    slope = 2 * pull * (made * towards).mean()
+    return own + slope - slope.detach()
+
+
+def _jury(teacher: Generator, device: torch.device) -> Jury:
+    if not isinstance(teacher, SegueSmall):
+        text = "discriminators look into a network such as segue-small's, not into paper-unet"
+        raise SegueError(Code.BAD_REQUEST, f"{text}; leave out --adversarial-from")
+    return MelJury(copy.deepcopy(teacher), device)
+
+
+def blended(first: Generator, learned: Generator, share: float) -> Generator:
+    """`share` of the learned weights and the rest of the first ones."""
+    mixed = copy.deepcopy(learned)
+    with torch.no_grad():
+        for weight, before in zip(mixed.parameters(), first.parameters(), strict=True):
+            weight.copy_(before.lerp(weight, share))
+    return mixed
+
+
 def _load_teacher(path: Path) -> tuple[Generator, MelScale]:
     teacher, scale = load_generator(path)
     if teacher.config.guided:
@@ -131,35 +199,49 @@ def distill(
         raise SegueError(Code.BAD_REQUEST, text)
     torch.manual_seed(config.seed)  # the guidance scale's weights are new
     student = start_from(start or teacher_path, replace(teacher.config, guided=True)).to(device)
+    first = copy.deepcopy(student)
     teacher = teacher.to(device)
     windows = Windows(data, "train", teacher.config.frames)
     check_mel(data, teacher.config.channels)
     windows.scale, windows.tags = scale, teacher.config.tags
     schedule = RectifiedFlow()
     ts = grid(schedule, TEACHER_STEPS).float()
+    jury = None if config.adversarial_from is None else _jury(teacher, device)
+    companions = jury.companions if jury else {}
     origin = {"teacher": digest(teacher), "method": config.method}
-    learner = Learner(folder, student, student.blocks, config, origin=origin)
+    if config.blend < 1:
+        origin["start"] = digest(first)
+    learner = Learner(folder, student, student.blocks, config, companions, origin)
     fast, average, guide = (
         in_the_loss(each, config.compiled) for each in (student, learner.ema, teacher)
     )
 
     def loss() -> Tensor:
-        g = learner.generator
-        x_0, tags = windows.draw_tagged(config.batch, g, config.augment)
-        tags = without_tags(tags, config.tag_dropout, g).to(device)
-        w = (1 + torch.rand(config.batch, generator=g) * (config.guidance - 1)).to(device)
-        eps = torch.randn(x_0.shape, generator=g)
-        i = torch.randint(TEACHER_STEPS, (config.batch,), generator=g)
+        g, batch = learner.generator, config.batch
+        x_0, tags = windows.draw_tagged(batch, g, config.augment)
+        x_0, tags = x_0.to(device), without_tags(tags, config.tag_dropout, g).to(device)
+        w = (1 + torch.rand(batch, generator=g) * (config.guidance - 1)).to(device)
+        eps = torch.randn(x_0.shape, generator=g).to(device)
+        i = torch.randint(TEACHER_STEPS, (batch,), generator=g)
+        judged = batch // 2 if jury else 0
+        i[:judged] = 0
         t, u, s = (ts[j].to(device) for j in (i, i + 1, DRAW_TARGET[config.method](i, g)))
-        x_t = add_noise(schedule, x_0.to(device), eps.to(device), t)
+        x_t = add_noise(schedule, x_0, eps, t)
         pair = conditioned(fast, tags, w), conditioned(average, tags, w)
         with autocast(device):
-            return consistency_loss(*pair, guided(guide, tags, w), schedule, x_t, t, u, s).mean()
+            errors = consistency_loss(*pair, guided(guide, tags, w), schedule, x_t, t, u, s)
+            if jury is None:
+                return errors.mean()
+            made = one_and_two_steps(
+                conditioned(fast, tags[:judged], w[:judged]), schedule, eps[:judged], g
+            )
+        pull = config.heed(learner.step) * errors[:judged].detach().mean().sqrt()
+        return errors.mean() + adversarial_loss(jury, made, x_0[: len(made)], pull)
 
     notes = {**read_notes(teacher_path), "distill": str(config), "data": summary(data)}
 
     def write(path: Path) -> None:
-        save_generator(path, learner.ema, scale, notes)
+        save_generator(path, blended(first, learner.ema, config.blend), scale, notes)
 
     path = folder / "generator.safetensors"
     measure = held_out_measure(learner.ema, scale, data, device)

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from segue.export.dataset import Packed, read_index, read_scale, summary
-from segue.export.discriminator import Jury
+from segue.export.discriminator import Discriminators, Jury
 from segue.export.loop import Learner, Pace, autocast, device_of, learn, warmup_cosine
 from segue.export.packed import check_mel
 from segue.presets.vocabulary import Code, SegueError
@@ -180,7 +180,7 @@ def train_decoder(
         model = Decoder(config.network, mel, read_scale(data))
     else:
         model = load_decoder(start).requires_grad_(True).train()
-    jury = Jury(config.jury_width, JURY_PACE * config.rate, device)
+    jury = Jury(Discriminators(config.jury_width), JURY_PACE * config.rate, device)
     model = model.to(device)
     companions = {} if config.adversarial_from is None else jury.companions
     learner = Learner(folder, model, model.blocks, config, companions)

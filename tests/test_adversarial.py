@@ -34,7 +34,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def jury(width: int = 4) -> Jury:
     """One whose weights are the same every time."""
     torch.manual_seed(0)
-    return Jury(width, 1e-2, torch.device("cpu"))
+    return Jury(Discriminators(width), 1e-2, torch.device("cpu"))
 
 
 def tone_and_noise(generator: torch.Generator) -> tuple[Tensor, Tensor]:
@@ -86,8 +86,9 @@ def gradient(scale: float, limit: float) -> Tensor:
     """The slope in the decoder's last bias, with the jury's scores `scale` times as steep."""
     stereo = torch.randn(1, 2, 16 * 512, generator=torch.Generator().manual_seed(0)) * 0.1
     decoder, judges = random_decoder(), jury()
-    for discriminator in judges.discriminators.each:
-        discriminator.score.weight.data *= scale  # type: ignore[union-attr, operator]
+    for name, weights in judges.discriminators.named_parameters():
+        if name.endswith("score.weight"):
+            weights.data *= scale
     adversarial_loss(decoder, judges, stereo, limit, 0.0).backward()
     assert decoder.leave.bias.grad is not None
     return decoder.leave.bias.grad

@@ -189,3 +189,11 @@ def test_from_the_command_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
         code, _, said = invoke(*arguments)
         assert (code, said.count("\n")) == (1, 1)
         assert sentence in said
+
+
+def test_discriminators_refuse_a_u_net(data: Path, teacher: Path, tmp_path: Path) -> None:
+    """It has no tokens to look at; nothing is written."""
+    recipe = DistillConfig(steps=1, batch=2, adversarial_from=0)
+    with pytest.raises(SegueError, match=r"not into paper-unet; leave out --adversarial-from"):
+        distill(data, teacher, tmp_path / "ctm", recipe, "cpu")
+    assert not (tmp_path / "ctm").exists()

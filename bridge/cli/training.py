@@ -114,7 +114,7 @@ def train(
     sizes = training.network_named(network or "segue-small")
     pace = _given(steps=steps, batch=batch, rate=rate, seed=seed, compiled=compiled)
     recipe = training.TrainConfig(**pace, network=sizes, snapshots=_steps_in(snapshots))
-    weights = weights_at(Path(start), "base.safetensors") if start else None
+    weights = _beginning(start, "base.safetensors")
     with disk_trouble_said():
         _wrote(training.train(data, out, recipe, device, start=weights))
 
@@ -155,6 +155,12 @@ def distill(
     out: Out = TRAIN / "ctm",
     method: Annotated[str, typer.Option(help="ctm or cm.")] = "ctm",
     start: From = None,
+    adversarial_from: Annotated[
+        int | None, typer.Option(min=0, help="Step from which discriminators are heeded too.")
+    ] = None,
+    blend: Annotated[
+        float, typer.Option(help="How much of what was learned is written; the rest is --from.")
+    ] = 1.0,
     snapshots: Snapshots = "",
     steps: Steps = None,
     batch: Batch = None,
@@ -167,9 +173,15 @@ def distill(
     from segue.export import distill as training
 
     pace = _given(steps=steps, batch=batch, rate=rate, seed=seed, compiled=compiled)
-    recipe = training.DistillConfig(method=method, **pace, snapshots=_steps_in(snapshots))
+    recipe = training.DistillConfig(
+        method=method,
+        adversarial_from=adversarial_from,
+        blend=blend,
+        **pace,
+        snapshots=_steps_in(snapshots),
+    )
     with disk_trouble_said():
-        weights = weights_at(Path(start), "generator.safetensors") if start else None
+        weights = _beginning(start, "generator.safetensors")
         taught = weights_at(teacher, "base.safetensors")
         _wrote(training.distill(data, taught, out, recipe, device, start=weights))
 
@@ -192,7 +204,7 @@ def train_decoder(
 
     pace = _given(steps=steps, batch=batch, rate=rate, seed=seed)
     recipe = training.DecoderTraining(**pace, adversarial_from=adversarial_from)
-    weights = weights_at(Path(start), "decoder.safetensors") if start else None
+    weights = _beginning(start, "decoder.safetensors")
     with disk_trouble_said():
         _wrote(training.train_decoder(data, out, recipe, device, start=weights))
 
@@ -256,6 +268,10 @@ def weights_at(place: Path, file: str) -> Path:
         text = f"{folder} holds no {file}; give a weights file or a model that keeps its own"
         raise SegueError(Code.MISSING_FILE, text)
     return folder / file
+
+
+def _beginning(start: str | None, file: str) -> Path | None:
+    return weights_at(Path(start), file) if start else None
 
 
 def _steps_in(text: str) -> tuple[int, ...]:
