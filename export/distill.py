@@ -11,8 +11,7 @@ taken at s, as in the paper, jumps that end near t weigh little and long ones de
 (1 - s/t)^2 all weighed the same, and a single step stayed as blurred as the teacher's.
 
 What is still blurred then is what a network of this size can't tell apart. `adversarial_from`
-lets discriminators in, as CTM has them (arXiv 2310.02279) and the paper does without. What they
-teach is soon too much, and `blend` mixes it with what was before (WiSE-FT, arXiv 2109.01903).
+lets discriminators in, as CTM has them (arXiv 2310.02279) and the paper does without.
 """
 
 from __future__ import annotations
@@ -59,8 +58,7 @@ class DistillConfig(Pace):
 
     w is drawn evenly from 1 to `guidance`. With `adversarial_from` half of the windows start at
     t_max, and discriminators judge one and two steps from pure noise; from that step on they are
-    heeded, in the end as much as the consistency error of the same windows. The weights written
-    are `blend` of what was learned, and the rest of those it began with.
+    heeded, in the end as much as the consistency error of the same windows.
     """
 
     method: str = "ctm"
@@ -73,7 +71,6 @@ class DistillConfig(Pace):
     tag_dropout: float = 0.5
     augment: Augment = field(default_factory=Augment)
     adversarial_from: int | None = None
-    blend: float = 1.0
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -82,8 +79,6 @@ class DistillConfig(Pace):
             raise SegueError(Code.BAD_REQUEST, f"no method {self.method!r}; there are: {known}")
         if self.adversarial_from is not None and self.batch < 2:
             raise SegueError(Code.BAD_REQUEST, "discriminators need a --batch of 2 at least")
-        if not 0 < self.blend <= 1:
-            raise SegueError(Code.BAD_REQUEST, "--blend must be above 0 and at most 1")
 
     def heed(self, step: int) -> float:
         """How much of the discriminators' pull the student feels at `step`, from 0 to 1."""
@@ -160,15 +155,6 @@ def _jury(teacher: Generator, device: torch.device) -> Jury:
     return MelJury(copy.deepcopy(teacher), device)
 
 
-def blended(first: Generator, learned: Generator, share: float) -> Generator:
-    """`share` of the learned weights and the rest of the first ones."""
-    mixed = copy.deepcopy(learned)
-    with torch.no_grad():
-        for weight, before in zip(mixed.parameters(), first.parameters(), strict=True):
-            weight.copy_(before.lerp(weight, share))
-    return mixed
-
-
 def _load_teacher(path: Path) -> tuple[Generator, MelScale]:
     teacher, scale = load_generator(path)
     if teacher.config.guided:
@@ -199,7 +185,6 @@ def distill(
         raise SegueError(Code.BAD_REQUEST, text)
     torch.manual_seed(config.seed)  # the guidance scale's weights are new
     student = start_from(start or teacher_path, replace(teacher.config, guided=True)).to(device)
-    first = copy.deepcopy(student)
     teacher = teacher.to(device)
     windows = Windows(data, "train", teacher.config.frames)
     check_mel(data, teacher.config.channels)
@@ -209,8 +194,6 @@ def distill(
     jury = None if config.adversarial_from is None else _jury(teacher, device)
     companions = jury.companions if jury else {}
     origin = {"teacher": digest(teacher), "method": config.method}
-    if config.blend < 1:
-        origin["start"] = digest(first)
     learner = Learner(folder, student, student.blocks, config, companions, origin)
     fast, average, guide = (
         in_the_loss(each, config.compiled) for each in (student, learner.ema, teacher)
@@ -241,7 +224,7 @@ def distill(
     notes = {**read_notes(teacher_path), "distill": str(config), "data": summary(data)}
 
     def write(path: Path) -> None:
-        save_generator(path, blended(first, learner.ema, config.blend), scale, notes)
+        save_generator(path, learner.ema, scale, notes)
 
     path = folder / "generator.safetensors"
     measure = held_out_measure(learner.ema, scale, data, device)

@@ -189,30 +189,6 @@ def test_half_the_windows_start_from_pure_noise_when_they_are_judged(
     assert sum(at_t_max[4:]) < 12
 
 
-def test_blended_weights_lie_between_those_before_and_those_learned(
-    data: Path, teacher: Path, tmp_path: Path
-) -> None:
-    """A quarter of what was learned, from the same steps; the run itself isn't changed by it."""
-    plain = replace(RECIPE, adversarial_from=None)
-    first = load_file(distill(data, teacher, tmp_path / "first", plain, "cpu"))
-    start = tmp_path / "first" / "generator.safetensors"
-    learned, mixed = (
-        load_file(distill(data, teacher, tmp_path / str(share), recipe, "cpu", start=start))
-        for share in (1.0, 0.25)
-        for recipe in [replace(RECIPE, blend=share)]
-    )
-    assert any(not torch.equal(learned[name], first[name]) for name in first)
-    for name in first:
-        torch.testing.assert_close(mixed[name], first[name].lerp(learned[name], 0.25))
-
-
-@pytest.mark.parametrize("blend", [0.0, 1.5, math.nan])
-def test_blend_is_a_share(blend: float) -> None:
-    """Of none of what was learned there is nothing to write."""
-    with pytest.raises(SegueError, match=r"--blend must be above 0 and at most 1"):
-        DistillConfig(blend=blend)
-
-
 def test_a_batch_of_one_has_no_half() -> None:
     """What to do is said before anything is read."""
     with pytest.raises(SegueError, match=r"discriminators need a --batch of 2"):

@@ -158,9 +158,6 @@ def distill(
     adversarial_from: Annotated[
         int | None, typer.Option(min=0, help="Step from which discriminators are heeded too.")
     ] = None,
-    blend: Annotated[
-        float, typer.Option(help="How much of what was learned is written; the rest is --from.")
-    ] = 1.0,
     snapshots: Snapshots = "",
     steps: Steps = None,
     batch: Batch = None,
@@ -174,11 +171,7 @@ def distill(
 
     pace = _given(steps=steps, batch=batch, rate=rate, seed=seed, compiled=compiled)
     recipe = training.DistillConfig(
-        method=method,
-        adversarial_from=adversarial_from,
-        blend=blend,
-        **pace,
-        snapshots=_steps_in(snapshots),
+        method=method, adversarial_from=adversarial_from, **pace, snapshots=_steps_in(snapshots)
     )
     with disk_trouble_said():
         weights = _beginning(start, "generator.safetensors")
