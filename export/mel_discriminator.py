@@ -92,8 +92,10 @@ class Memory:
 
     def draw(self, generator: torch.Generator) -> tuple[Features, Features]:
         """Rows of DRAWN calls of what is made, the latest among them, and of what is real."""
-        made = [*_picks(self.made, DRAWN - 1, generator), self.made[-1]]
-        return _joined(made), _joined(_picks(self.real, DRAWN, generator))
+        latest = self.made[-1]
+        device = latest[0].device  # what a checkpoint brought back is on the CPU
+        made = [*_picks(self.made, DRAWN - 1, generator), latest]
+        return _joined(made, device), _joined(_picks(self.real, DRAWN, generator), device)
 
     def state_dict(self) -> dict[str, Any]:
         """What a checkpoint keeps."""
@@ -112,8 +114,9 @@ def _picks(kept: Sequence[Features], calls: int, generator: torch.Generator) -> 
     return [kept[pick] for pick in torch.randint(len(kept), (calls,), generator=generator).tolist()]
 
 
-def _joined(calls: list[Features]) -> Features:
-    return [torch.cat(each).float() for each in zip(*calls, strict=True)]
+def _joined(calls: list[Features], device: torch.device) -> Features:
+    rows = zip(*calls, strict=True)
+    return [torch.cat([seen.to(device) for seen in each]).float() for each in rows]
 
 
 class MelJury(Jury):
