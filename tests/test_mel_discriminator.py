@@ -98,6 +98,18 @@ def test_memory_forgets_the_oldest_and_draws_the_latest_of_what_is_made() -> Non
     assert real == {-number for number in range(100 - REAL_KEPT, 100)}
 
 
+def test_memory_from_a_checkpoint_is_drawn_onto_the_device_of_what_is_made() -> None:
+    """A checkpoint is read to the CPU; `meta` stands for another device."""
+    before, memory = Memory(), Memory()
+    before.add(call(0), call(0))
+    memory.load_state_dict(before.state_dict())
+    made, real = ([each.to("meta") for each in call(1)] for _ in range(2))
+    memory.add(made, real)
+    drawn = memory.draw(torch.Generator().manual_seed(0))
+    assert {each.device.type for features in drawn for each in features} == {"meta"}
+    assert memory.calls == 2
+
+
 def test_both_steps_of_an_exact_student_are_its_data() -> None:
     """For data that is one point c the estimate is c wherever it starts."""
     c = torch.randn(1, 3, 4)
