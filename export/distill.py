@@ -163,6 +163,22 @@ def _load_teacher(path: Path) -> tuple[Generator, MelScale]:
     return teacher, scale
 
 
+def _load_student(
+    start: Path | None, teacher_path: Path, teacher: Generator, scale: MelScale
+) -> Generator:
+    if start is not None and not torch.equal(load_generator(start)[1].mean, scale.mean):
+        text = f"{start} was trained on other mels than {teacher_path}: use one of its students"
+        raise SegueError(Code.BAD_REQUEST, text)
+    return start_from(start or teacher_path, replace(teacher.config, guided=True))
+
+
+def _windows(data: Path, teacher: Generator, scale: MelScale) -> Windows:
+    windows = Windows(data, "train", teacher.config.frames)
+    check_mel(data, teacher.config.channels)
+    windows.scale, windows.tags = scale, teacher.config.tags
+    return windows
+
+
 def distill(
     data: Path,
     teacher_path: Path,
@@ -175,29 +191,23 @@ def distill(
     """Distil (or go on distilling) a teacher into `folder`; returns the student's weights file.
 
     `start`: weights to begin with instead of the teacher's, such as those of a CM for CTM. Raises
-    SegueError when their mels are normalised in another way than the teacher's, when the
-    teacher is a student itself, or when `folder` is of another teacher or method.
+    SegueError when their mels are normalised in another way, when the teacher is a student
+    itself, or when `folder` is of another teacher or method.
     """
     device = device_of(device_name)
     teacher, scale = _load_teacher(teacher_path)
-    if start is not None and not torch.equal(load_generator(start)[1].mean, scale.mean):
-        text = f"{start} was trained on other mels than {teacher_path}: use one of its students"
-        raise SegueError(Code.BAD_REQUEST, text)
     torch.manual_seed(config.seed)  # the guidance scale's weights are new
-    student = start_from(start or teacher_path, replace(teacher.config, guided=True)).to(device)
+    student = _load_student(start, teacher_path, teacher, scale).to(device)
     teacher = teacher.to(device)
-    windows = Windows(data, "train", teacher.config.frames)
-    check_mel(data, teacher.config.channels)
-    windows.scale, windows.tags = scale, teacher.config.tags
+    windows = _windows(data, teacher, scale)
     schedule = RectifiedFlow()
     ts = grid(schedule, TEACHER_STEPS).float()
     jury = None if config.adversarial_from is None else _jury(teacher, device)
-    companions = jury.companions if jury else {}
+    companions, judged = (jury.companions, config.batch // 2) if jury else ({}, 0)
     origin = {"teacher": digest(teacher), "method": config.method}
     learner = Learner(folder, student, student.blocks, config, companions, origin)
-    fast, average, guide = (
-        in_the_loss(each, config.compiled) for each in (student, learner.ema, teacher)
-    )
+    networks = (student, learner.ema, teacher)
+    fast, average, guide = (in_the_loss(each, config.compiled) for each in networks)
 
     def loss() -> Tensor:
         g, batch = learner.generator, config.batch
@@ -206,7 +216,6 @@ def distill(
         w = (1 + torch.rand(batch, generator=g) * (config.guidance - 1)).to(device)
         eps = torch.randn(x_0.shape, generator=g).to(device)
         i = torch.randint(TEACHER_STEPS, (batch,), generator=g)
-        judged = batch // 2 if jury else 0
         i[:judged] = 0
         t, u, s = (ts[j].to(device) for j in (i, i + 1, DRAW_TARGET[config.method](i, g)))
         x_t = add_noise(schedule, x_0, eps, t)
@@ -215,9 +224,8 @@ def distill(
             errors = consistency_loss(*pair, guided(guide, tags, w), schedule, x_t, t, u, s)
             if jury is None:
                 return errors.mean()
-            made = one_and_two_steps(
-                conditioned(fast, tags[:judged], w[:judged]), schedule, eps[:judged], g
-            )
+            maker = conditioned(fast, tags[:judged], w[:judged])
+            made = one_and_two_steps(maker, schedule, eps[:judged], g)
         pull = config.heed(learner.step) * errors[:judged].detach().mean().sqrt()
         return errors.mean() + adversarial_loss(jury, made, x_0[: len(made)], pull)
 
